@@ -1,0 +1,220 @@
+"""Images in parquet files, in the Hugging Face convention: `image` as struct<bytes, path> or as plain bytes."""
+
+import difflib
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet as pq
+
+from craik.data.labels import LabelSpec, number_labels
+from craik.data.listing import Source, digest, split_of
+from craik.errors import UsageError
+
+_HELD = 4 << 30  # compressed images kept in memory while the files are read [bytes]
+_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "picture", "photo")
+_LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
+
+
+def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split: str | None) -> Source:
+    """Reads the names and labels of the rows of some parquet files; images stay in the files until asked for.
+
+    Raises:
+        UsageError: an unreadable file; no image column; no such label column or split.
+    """
+    chosen, notes = _choose_split(name, files, split)
+    tables = [_open(path) for path in chosen]
+    schema = tables[0].schema_arrow
+    column = _image_column(name, schema)
+    spec = spec or LabelSpec()
+    columns = _columns(name, schema, spec)
+    rows = [_read_columns(table, name, column, columns) for table in tables]
+    paths = [path for file, names in zip(chosen, rows, strict=True) for path in _paths(file, names)]
+    labels, class_names = _labels(schema, rows, columns)
+    groups = _Groups(tables, column)
+    stats = [path.stat() for path in chosen]
+    places = [f"{p.resolve()}\0{s.st_size}\0{s.st_mtime_ns}" for p, s in zip(chosen, stats, strict=True)]
+    source = Source(
+        name=name,
+        paths=paths,
+        read=groups.read,
+        identity=digest(column, *places),
+        content=digest(column, *(f"{p.name}\0{s.st_size}" for p, s in zip(chosen, stats, strict=True)), *paths),
+        labels=labels,
+        class_names=class_names,
+        notes=notes,
+    )
+    if spec.split_column and spec.split and spec.file is None:
+        return _keep_split(source, spec, [value for row in rows for value in row[spec.split_column]])
+    return source
+
+
+class _Groups:
+    """Images by row number, with the row groups read last kept in memory."""
+
+    def __init__(self, tables: Sequence[pq.ParquetFile], column: str) -> None:
+        self.places = [(table, g) for table in tables for g in range(table.num_row_groups)]
+        sizes = [table.metadata.row_group(g).num_rows for table, g in self.places]
+        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.column = column
+        self.lock = threading.Lock()
+        self.held: OrderedDict[int, pyarrow.ChunkedArray] = OrderedDict()
+        self.held_bytes = 0
+
+    def read(self, index: int) -> bytes:
+        group = int(np.searchsorted(self.starts, index, side="right")) - 1
+        with self.lock:
+            value = self._group(group)[index - int(self.starts[group])].as_py()
+        return value or b""
+
+    def _group(self, group: int) -> pyarrow.ChunkedArray:
+        if group in self.held:
+            return self.held[group]
+        table, number = self.places[group]
+        values = table.read_row_group(number, columns=[self.column]).column(0)
+        if pyarrow.types.is_struct(values.type):
+            chunks = [chunk.field("bytes") for chunk in values.chunks]
+            values = pyarrow.chunked_array(chunks) if chunks else values
+        self.held[group] = values
+        self.held_bytes += values.nbytes
+        while self.held_bytes > _HELD and len(self.held) > 1:
+            _, old = self.held.popitem(last=False)
+            self.held_bytes -= old.nbytes
+        return values
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"{path}: not a readable parquet file ({first}). Download or write it again.") from None
+
+
+def _is_bytes(kind: pyarrow.DataType) -> bool:
+    return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
+
+
+def _image_column(name: str, schema: pyarrow.Schema) -> str:
+    def holds_images(field: pyarrow.Field) -> bool:
+        if pyarrow.types.is_struct(field.type):
+            at = field.type.get_field_index("bytes")
+            return at >= 0 and _is_bytes(field.type.field(at).type)
+        return _is_bytes(field.type)
+
+    found = [field.name for field in schema if holds_images(field)]
+    if not found:
+        have = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        raise UsageError(
+            f"{name}: no image column, but {have}. Expected `image` as struct<bytes, path> or as binary."
+        )
+    named = [column for column in _IMAGE_COLUMNS if column in found]
+    return (named or found)[0]
+
+
+def _columns(name: str, schema: pyarrow.Schema, spec: LabelSpec) -> dict[str, str]:
+    """Which columns to read beside the images: what each is for, and its name."""
+    have = schema.names
+    columns = {}
+    if spec.file is None:
+        wanted = [spec.label_column] if spec.label_column != "label" else list(_LABEL_COLUMNS)
+        label = next((column for column in wanted if column in have), None)
+        if label is None and spec.label_column != "label":
+            near = difflib.get_close_matches(spec.label_column, have, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{name}: no column {spec.label_column!r}, but {', '.join(have)}.{hint}")
+        if label is not None:
+            columns["label"] = label
+            if f"{label}_name" in have:
+                columns["names"] = f"{label}_name"
+        if spec.split_column:
+            if spec.split_column not in have:
+                raise UsageError(f"{name}: no column {spec.split_column!r}, but {', '.join(have)}.")
+            columns["split"] = spec.split_column
+    return columns
+
+
+def _read_columns(
+    table: pq.ParquetFile, name: str, column: str, columns: dict[str, str]
+) -> dict[str, list[object]]:
+    """The values of each column, by its use and by its own name, and `path` of each image."""
+    image = table.schema_arrow.field(column)
+    has_path = pyarrow.types.is_struct(image.type) and image.type.get_field_index("path") >= 0
+    wanted = [*columns.values(), *([f"{column}.path"] if has_path else [])]
+    try:
+        read = table.read(columns=wanted)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UsageError(f"{name}: damaged parquet file ({error}). Download or write it again.") from None
+    values = {use: read.column(own).to_pylist() for use, own in columns.items()}
+    values |= {own: values[use] for use, own in columns.items()}
+    if has_path:
+        values["path"] = [entry and entry["path"] for entry in read.column(column).to_pylist()]
+    else:
+        values["path"] = [None] * table.metadata.num_rows
+    return values
+
+
+def _paths(file: Path, rows: dict[str, list[object]]) -> list[str]:
+    given = rows["path"]
+    if None in given or len(set(given)) < len(given):
+        return [f"{file.name}#{row}" + (f" {path}" if path else "") for row, path in enumerate(given)]
+    return [str(path) for path in given]
+
+
+def _labels(
+    schema: pyarrow.Schema, rows: Sequence[dict[str, list[object]]], columns: dict[str, str]
+) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+    if "label" not in columns:
+        return None, None
+    values = [value for row in rows for value in row["label"]]
+    if any(isinstance(value, list | dict) for value in values[:100]):
+        return None, None  # several labels per image are no classes
+    names = [value for row in rows for value in row["names"]] if "names" in columns else None
+    labels, class_names = number_labels(values, names)
+    declared = _declared_names(schema, columns["label"])
+    if labels is not None and names is None and declared and labels.max() < len(declared):
+        class_names = declared
+    return labels, class_names
+
+
+def _declared_names(schema: pyarrow.Schema, column: str) -> tuple[str, ...] | None:
+    """The class names in the `huggingface` metadata of the file, if there are any."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return tuple(str(name) for name in features[column]["names"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _choose_split(name: str, files: Sequence[Path], split: str | None) -> tuple[list[Path], tuple[str, ...]]:
+    """Files named train-00000-of-00002.parquet, test.parquet, … belong to splits; one split is read."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(files):
+        first = re.split(r"[-_.]", path.stem)[0]
+        found.setdefault(split_of(first) or split_of(path.parent.name) or "", []).append(path)
+    if split is None:
+        if len(found) < 2 or "train" not in found:
+            return sorted(files), ()
+        rest = sorted(kind for kind in found if kind not in ("train", ""))
+        note = f"{name}: using its train split; --split {rest[0]} takes the other" if rest else ""
+        return found["train"], (note,) if note else ()
+    wanted = split_of(split) or split
+    if wanted not in found:
+        if len(files) == 1:
+            return list(files), ()  # one file is its own split
+        have = ", ".join(sorted(kind for kind in found if kind)) or "no split in the file names"
+        raise UsageError(f"{name}: no split {split!r} here, but {have}. Leave --split out or name one of these.")
+    return found[wanted], ()
+
+
+def _keep_split(source: Source, spec: LabelSpec, splits: Sequence[object]) -> Source:
+    rows = np.flatnonzero([str(value) == spec.split for value in splits])
+    if not len(rows):
+        have = ", ".join(sorted({str(value) for value in splits}))
+        raise UsageError(f"{source.name}: no row of split {spec.split!r}; {spec.split_column!r} says {have}.")
+    return source.take(rows)

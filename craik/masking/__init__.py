@@ -1,0 +1,1 @@
+"""Who predicts what: pure functions from a grid and a generator to masks."""

@@ -1,0 +1,143 @@
+"""Multi-block masks: rectangular targets, and a large context block from which they are cut out."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from craik.core.mask import Mask
+from craik.core.tokens import Grid
+
+
+class BlockSize(NamedTuple):
+    """Height and width of a block in tokens."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class MultiBlock:
+    """Sampler of I-JEPA's masks, all samples of a batch at once.
+
+    All samples share the block sizes, so that index sets stack; positions differ. Default is the unbiased form:
+    blocks reach every row and column, scale and aspect are drawn apart, and contexts are cut to a common length
+    by dropping tokens at random. `as_published=True` keeps the reference sampler's habits instead: the last row
+    and column are never used, one draw sets both scale and aspect, and the bottom rows are dropped first.
+
+    Attributes:
+        num_targets: Target blocks per sample T.
+        target_scale: Smallest and largest area of a target block [fraction of the grid].
+        aspect: Smallest and largest height over width of a target block.
+        context_scale: Smallest and largest area of the context block [fraction of the grid].
+        min_keep: A context must hold more tokens than this.
+        as_published: Reproduce the biases of the reference sampler.
+
+    Source: Assran et al. 2023 (arXiv 2301.08243), section 3 and Table 6.
+    """
+
+    num_targets: int = 4
+    target_scale: tuple[float, float] = (0.15, 0.2)
+    aspect: tuple[float, float] = (0.75, 1.5)
+    context_scale: tuple[float, float] = (0.85, 1.0)
+    min_keep: int = 10
+    as_published: bool = False
+
+    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Mask:
+        """Masks for a batch on a grid (h, w): context [B, Kc] and target [B, T, Kt], ascending.
+
+        Raises:
+            ValueError: If the grid is too small for the targets to leave a context.
+        """
+        height, width = self.check(grid)
+        size, context_size = self.block_sizes(grid, rng)
+        top, left = self.corners(grid, size, (batch, self.num_targets), rng)
+        targets = cells(top, left, size, width)  # [B, T, Kt]
+        hidden = torch.zeros(batch, self.num_targets, height * width, dtype=torch.bool)
+        hidden.scatter_(2, targets, True)
+        context = self.contexts(grid, context_size, hidden, rng)
+        return Mask(self.first_or_random(context, rng), targets)
+
+    def check(self, grid: Grid) -> tuple[int, int]:
+        """Height and width of the grid, if this sampler can work on it."""
+        if len(grid.shape) != 2:
+            raise ValueError(f"multi-block masks want a grid with two axes (h, w), got {grid.axes}")
+        height, width = grid.shape
+        largest = int(height * width * self.context_scale[1])
+        if self.as_published:
+            largest = min(largest, (height - 1) * (width - 1))
+        if largest <= self.min_keep:
+            raise ValueError(
+                f"a grid of {height} x {width} tokens cannot keep more than min_keep = {self.min_keep} for the "
+                "context: lower min_keep, use smaller patches or larger images"
+            )
+        return height, width
+
+    def block_sizes(self, grid: Grid, rng: torch.Generator) -> tuple[BlockSize, BlockSize]:
+        """Sizes of target and context blocks for one batch, drawn in this order."""
+        target = self.block_size(grid, self.target_scale, self.aspect, rng)
+        return target, self.block_size(grid, self.context_scale, (1.0, 1.0), rng)
+
+    def block_size(
+        self, grid: Grid, scale: tuple[float, float], aspect: tuple[float, float], rng: torch.Generator
+    ) -> BlockSize:
+        """One block size from ranges of area [fraction of the grid] and of height over width."""
+        height, width = grid.shape
+        draw = torch.rand(1, generator=rng).item()
+        area = int(height * width * (scale[0] + draw * (scale[1] - scale[0])))
+        if not self.as_published and aspect[0] != aspect[1]:
+            draw = torch.rand(1, generator=rng).item()
+        ratio = aspect[0] + draw * (aspect[1] - aspect[0])
+        limit = 1 if self.as_published else 0
+        return BlockSize(
+            max(1, min(round(math.sqrt(area * ratio)), height - limit)),
+            max(1, min(round(math.sqrt(area / ratio)), width - limit)),
+        )
+
+    def corners(
+        self, grid: Grid, size: BlockSize, shape: tuple[int, ...], rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Top rows and left columns of blocks, int64 of the given shape."""
+        room = 0 if self.as_published else 1
+        top = torch.randint(grid.shape[0] - size.height + room, shape, generator=rng)
+        left = torch.randint(grid.shape[1] - size.width + room, shape, generator=rng)
+        return top, left
+
+    def contexts(self, grid: Grid, size: BlockSize, hidden: Tensor, rng: torch.Generator) -> Tensor:
+        """Context block minus the targets hidden [B, T, N] of each sample, bool [B, N].
+
+        A context that is too small is drawn again; after every 20 draws one more target (the last first) may be
+        shown, until it is large enough.
+        """
+        batch, num_targets, num_tokens = hidden.shape
+        context = torch.zeros(batch, num_tokens, dtype=torch.bool)
+        poor = torch.arange(batch)
+        draws = 0
+        while len(poor):
+            top, left = self.corners(grid, size, (len(poor), 1), rng)
+            block = torch.zeros(len(poor), num_tokens, dtype=torch.bool)
+            block.scatter_(1, cells(top, left, size, grid.shape[1]).flatten(1), True)
+            apart = max(num_targets - draws // 20, 0)
+            context[poor] = block & ~hidden[poor, :apart].any(1)
+            poor = poor[context[poor].sum(1) <= self.min_keep]
+            draws += 1
+        return context
+
+    def first_or_random(self, member: Tensor, rng: torch.Generator) -> Tensor:
+        """Members of each set bool [B, N] as indices, cut to the smallest set's length: [B, K] ascending."""
+        batch, num = member.shape
+        length = int(member.sum(1).min())
+        order = torch.arange(num).expand(batch, -1)
+        if not self.as_published:
+            order = torch.rand(batch, num, generator=rng).argsort(1).argsort(1)
+        rank = torch.where(member, order, num)
+        return rank.argsort(1)[:, :length].sort(1).values
+
+
+def cells(top: Tensor, left: Tensor, size: BlockSize, grid_width: int) -> Tensor:
+    """Token numbers of blocks with corners [...], row-major: int64 [..., height * width]."""
+    rows = torch.arange(size.height) * grid_width
+    inside = (rows[:, None] + torch.arange(size.width)).flatten()
+    return (top * grid_width + left).unsqueeze(-1) + inside

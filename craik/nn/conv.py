@@ -1,0 +1,89 @@
+"""A small residual ConvNet as an encoder: the feature map's cells are its tokens."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from craik.core.tokens import Grid, Tokens, take
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with batch norm, and a shortcut.
+
+    Source: He et al. 2016 (arXiv 1512.03385), figure 2.
+    """
+
+    def __init__(self, width_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or width_in != width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        h = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(h)) + self.shortcut(x), inplace=True)
+
+
+class ConvEncoder(nn.Module):
+    """Residual network: a stem, then one stage per width, each but the first halving the map.
+
+    Args:
+        widths: Channels of each stage; the last is the width of the tokens.
+        blocks: Residual blocks per stage.
+        stem_stride: Stride of the first convolution; 1 keeps small images whole.
+        channels: Channels of the input.
+    """
+
+    def __init__(self, widths: tuple[int, ...], blocks: int = 1, stem_stride: int = 1, channels: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, widths[0], 3, stem_stride, padding=1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        )
+        self.stages = nn.ModuleList()
+        width_in = widths[0]
+        for stage, width in enumerate(widths):
+            strides = [1 if stage == 0 else 2] + [1] * (blocks - 1)
+            layers = []
+            for stride in strides:
+                layers.append(Residual(width_in, width, stride))
+                width_in = width
+            self.stages.append(nn.Sequential(*layers))
+        self.width = widths[-1]
+
+    def forward(self, x: Tensor, keep: Tensor | None = None, wanted: Tensor | None = None) -> Tokens:
+        """Tokens [B, N, D] of the last feature map of x [B, C, H, W]; `wanted` [B, W] picks some of them.
+
+        Raises:
+            ValueError: If `keep` is given: a convolution cannot leave out part of its input.
+        """
+        if keep is not None:
+            raise ValueError("a ConvNet sees the whole image: masked prediction needs a ViT encoder")
+        features = self.features(x)[-1]
+        tokens = self.tokens(features)
+        return tokens if wanted is None else Tokens(take(tokens.x, wanted), take(tokens.at, wanted))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Feature map [B, C, H, W] after each stage."""
+        h = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            h = stage(h)
+            maps.append(h)
+        return maps
+
+    def tokens(self, features: Tensor) -> Tokens:
+        """A feature map [B, C, H, W] as Tokens [B, H * W, C]."""
+        at = Grid(("h", "w"), tuple(features.shape[2:])).coords(features.device)
+        return Tokens(features.flatten(2).transpose(1, 2), at.expand(features.shape[0], -1, -1))
+
+    def layers(self, x: Tensor, num: int) -> list[Tensor]:
+        """The last `num` stages' maps as tokens [B, N, C], each stage with its own N and C, last stage last."""
+        return [self.tokens(features).x for features in self.features(x)[-num:]]
