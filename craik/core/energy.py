@@ -1,7 +1,7 @@
 """Energies: how incompatible a prediction is with what it should have been. Low is compatible.
 
 Each maps prediction and goal [B, T, K, D] to one energy per sample and target set, [B, T]. They are computed in
-float32 also inside autocast, for a mean over many tokens loses digits in half precision.
+float32 (float64 for float64) also inside autocast, for a mean over many tokens loses digits in half precision.
 """
 
 from collections.abc import Callable
@@ -11,27 +11,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from craik.core.precision import full_precision
+
 Energy = Callable[[Tensor, Tensor], Tensor]
 
 
 def smooth_l1(pred: Tensor, goal: Tensor, beta: float = 1.0) -> Tensor:
     """Huber distance, mean over tokens and features: [B, T, K, D] -> [B, T]. I-JEPA's code uses beta 1."""
-    return F.smooth_l1_loss(pred.float(), goal.float(), reduction="none", beta=beta).mean((-2, -1))
+    return F.smooth_l1_loss(full_precision(pred), full_precision(goal), reduction="none", beta=beta).mean((-2, -1))
 
 
 def l1(pred: Tensor, goal: Tensor) -> Tensor:
     """Absolute difference, mean over tokens and features: [B, T, K, D] -> [B, T]. V-JEPA."""
-    return (pred.float() - goal.float()).abs().mean((-2, -1))
+    return (full_precision(pred) - full_precision(goal)).abs().mean((-2, -1))
 
 
 def l2(pred: Tensor, goal: Tensor) -> Tensor:
     """Squared difference, mean over tokens and features: [B, T, K, D] -> [B, T]. I-JEPA's paper."""
-    return (pred.float() - goal.float()).square().mean((-2, -1))
+    return (full_precision(pred) - full_precision(goal)).square().mean((-2, -1))
 
 
 def cosine(pred: Tensor, goal: Tensor) -> Tensor:
     """One minus cosine similarity, mean over tokens: [B, T, K, D] -> [B, T], in [0, 2]."""
-    return 1 - F.cosine_similarity(pred.float(), goal.float(), dim=-1).mean(-1)
+    return 1 - F.cosine_similarity(full_precision(pred), full_precision(goal), dim=-1).mean(-1)
 
 
 def infonce(temperature: float = 0.1, gather: Callable[[Tensor], Tensor] | None = None) -> Energy:
@@ -49,12 +51,11 @@ def infonce(temperature: float = 0.1, gather: Callable[[Tensor], Tensor] | None 
     return partial(_infonce, temperature=temperature, gather=gather)
 
 
-def _infonce(
-    pred: Tensor, goal: Tensor, *, temperature: float, gather: Callable[[Tensor], Tensor] | None
-) -> Tensor:
-    anchors = F.normalize(pred.float(), dim=-1).flatten(0, -2)
-    goals = F.normalize(goal.float(), dim=-1).flatten(0, -2)
+def _infonce(pred: Tensor, goal: Tensor, *, temperature: float, gather: Callable[[Tensor], Tensor] | None) -> Tensor:
+    anchors = F.normalize(full_precision(pred), dim=-1).flatten(0, -2)
+    goals = F.normalize(full_precision(goal), dim=-1).flatten(0, -2)
     candidates = goals if gather is None else gather(goals)
     own = torch.arange(len(anchors), device=pred.device)
-    energy = F.cross_entropy(anchors @ candidates.T / temperature, own, reduction="none")
+    with torch.autocast(pred.device.type, enabled=False):
+        energy = F.cross_entropy(anchors @ candidates.T / temperature, own, reduction="none")
     return energy.view(pred.shape[:-1]).mean(-1)

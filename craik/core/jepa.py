@@ -90,7 +90,8 @@ class JEPA(nn.Module):
     def energies(self, part: Part, seen: Latents) -> list[Tensor]:
         """Mean energy of each task of a part; its representations are added to `seen`."""
         wanted = torch.cat([mask.target.flatten(1) for mask in part.masks], dim=1)
-        goals = self.target(self.encoder, part.x, wanted)  # [B, W, D], W = sum of T * Kt over masks
+        y = part.x if part.y is None else part.y
+        goals = self.target(self.encoder, y, wanted)  # [B, W, D], W = sum of T * Kt over masks
         energies, first = [], 0
         for mask in part.masks:
             sets = mask.target.shape[1:]  # (T, Kt)
@@ -104,3 +105,10 @@ class JEPA(nn.Module):
             seen.pred.append(pred)
             first = last
         return energies
+
+    def latents(self, batch: Batch) -> Latents:
+        """All representations of a batch, to look at."""
+        seen = Latents()
+        for part in batch.parts:
+            self.energies(part, seen)
+        return seen

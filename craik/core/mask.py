@@ -24,9 +24,7 @@ class Mask:
                 f"got {list(self.context.shape)} and {list(self.target.shape)}"
             )
         if self.context.shape[1] == 0 or self.target.shape[2] == 0:
-            raise ValueError(
-                "Mask has an empty context or target; use a larger grid or smaller target blocks"
-            )
+            raise ValueError("Mask has an empty context or target; use a larger grid or smaller target blocks")
 
     def check(self, num_tokens: int) -> None:
         """Raise ValueError if a set does not fit a grid of num_tokens, or if context and target overlap."""
@@ -39,9 +37,7 @@ class Mask:
         hidden = torch.zeros(len(self.target), num_tokens, dtype=torch.bool, device=self.target.device)
         hidden.scatter_(1, self.target.flatten(1), True)
         if bool(hidden.gather(1, self.context).any()):
-            raise ValueError(
-                "Mask shows the encoder a token that it must predict; remove targets from context"
-            )
+            raise ValueError("Mask shows the encoder a token that it must predict; remove targets from context")
 
     def to(self, device: torch.device | str) -> "Mask":
         """Copy on another device."""

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from craik.core.precision import full_precision
+
 Reduce = Callable[[Tensor], Tensor]
 """Differentiable sum over ranks."""
 
@@ -24,16 +26,11 @@ def alone(x: Tensor) -> Tensor:
     return x
 
 
-def full_precision(z: Tensor) -> Tensor:
-    """Half precision to float32: statistics of a batch lose their meaning in half precision."""
-    return z.float() if z.dtype in (torch.bfloat16, torch.float16) else z
-
-
 class Centered(NamedTuple):
     """Samples minus the mean of all ranks, and how many there are on all ranks."""
 
     z: Tensor
-    count: Tensor
+    num: Tensor
 
 
 def center(z: Tensor, reduce: Reduce = alone) -> Centered:
@@ -58,8 +55,9 @@ def covariance(z: Tensor, reduce: Reduce = alone) -> Tensor:
 
     Source: Bardes et al. 2022 (arXiv 2105.04906), equations 3 and 4.
     """
-    z, count = center(z, reduce)
-    cov = reduce(z.transpose(-2, -1) @ z) / (count - 1)
+    with torch.autocast(z.device.type, enabled=False):
+        z, count = center(z, reduce)
+        cov = reduce(z.transpose(-2, -1) @ z) / (count - 1)
     off_diagonal = cov.square().sum((-2, -1)) - cov.diagonal(dim1=-2, dim2=-1).square().sum(-1)
     return (off_diagonal / z.shape[-1]).mean()
 
@@ -118,9 +116,9 @@ class VICReg:
 
     def penalty(self, z: Tensor, step: int = 0) -> Tensor:
         """The variance and covariance terms of one set of samples [..., N, D], scalar."""
-        return self.weights.variance * variance(
-            z, self.reduce, eps=self.eps
-        ) + self.weights.covariance * covariance(z, self.reduce)
+        return self.weights.variance * variance(z, self.reduce, eps=self.eps) + self.weights.covariance * covariance(
+            z, self.reduce
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +134,9 @@ class Barlow:
 
     def __call__(self, z: Tensor, other: Tensor) -> Tensor:
         """Loss of two views [N, D] of the same samples, scalar."""
-        (a, count), (b, _) = self.standardize(z), self.standardize(other)
-        correlation = self.reduce(a.T @ b) / count
+        with torch.autocast(z.device.type, enabled=False):
+            (a, count), (b, _) = self.standardize(z), self.standardize(other)
+            correlation = self.reduce(a.T @ b) / count
         diagonal = correlation.diagonal()
         rest = correlation.square().sum() - diagonal.square().sum()
         return (1 - diagonal).square().sum() + self.off_diagonal * rest
@@ -208,9 +207,7 @@ def epps_pulley(projections: Tensor, nodes: Tensor, weights: Tensor, reduce: Red
     count = reduce(projections.new_full((), projections.shape[-2]))
     normal = torch.exp(-nodes.square() / 2)
     window = (weights * normal).to(projections).unsqueeze(-1)
-    distance = (reduce(cos) / count - normal.to(projections).unsqueeze(-1)).square() + (
-        reduce(sin) / count
-    ).square()
+    distance = (reduce(cos) / count - normal.to(projections).unsqueeze(-1)).square() + (reduce(sin) / count).square()
     return (distance * window).sum(-2)
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from craik.core.precision import full_precision
 from craik.core.tokens import Tokens
 
 Normalize = Callable[[Tensor], Tensor]
@@ -24,7 +25,7 @@ Normalize = Callable[[Tensor], Tensor]
 
 def layer_normalize(x: Tensor) -> Tensor:
     """Each token to mean 0 and variance 1 over its features, [..., D]. I-JEPA and V-JEPA do so to targets."""
-    return F.layer_norm(x.float(), x.shape[-1:])  # eps 1e-5: the functional default, unlike the models' 1e-6
+    return F.layer_norm(full_precision(x), x.shape[-1:])  # eps 1e-5: the functional default, unlike the models' 1e-6
 
 
 def identity(x: Tensor) -> Tensor:
@@ -82,7 +83,8 @@ class EMA(Target):
     @torch.no_grad()
     def update(self, encoder: nn.Module, momentum: float) -> None:
         """One fused pass over all parameters; buffers (running statistics) are copied."""
-        slow, fast = list(self.encoder.parameters()), list(encoder.parameters())
+        slow: list[Tensor] = list(self.encoder.parameters())
+        fast: list[Tensor] = list(encoder.parameters())
         torch._foreach_lerp_(slow, fast, 1 - momentum)
         for mine, theirs in zip(self.encoder.buffers(), encoder.buffers(), strict=True):
             mine.copy_(theirs)
@@ -91,8 +93,9 @@ class EMA(Target):
     @torch.no_grad()
     def distance(self, encoder: nn.Module) -> Tensor:
         """Relative distance of the slow copy from the encoder, |target - encoder| / |encoder|, scalar."""
-        slow, fast = list(self.encoder.parameters()), list(encoder.parameters())
-        gap = torch.stack(torch._foreach_norm(torch._foreach_sub(slow, fast))).norm()
+        slow: list[Tensor] = list(self.encoder.parameters())
+        fast: list[Tensor] = list(encoder.parameters())
+        gap = torch.stack([(a - b).norm() for a, b in zip(slow, fast, strict=True)]).norm()
         return gap / torch.stack(torch._foreach_norm(fast)).norm()
 
     def representation(self, encoder: nn.Module) -> nn.Module:

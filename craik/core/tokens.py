@@ -21,9 +21,7 @@ class Grid:
         if len(self.axes) != len(self.shape):
             raise ValueError(f"Grid has axes {self.axes} but shape {self.shape}; give one size per axis")
         if min(self.shape, default=0) < 1:
-            raise ValueError(
-                f"Grid shape {self.shape} has an empty axis; is the input smaller than one patch?"
-            )
+            raise ValueError(f"Grid shape {self.shape} has an empty axis; is the input smaller than one patch?")
 
     @property
     def num_tokens(self) -> int:

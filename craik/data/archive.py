@@ -2,7 +2,6 @@
 
 import os
 import tarfile
-import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -59,18 +58,13 @@ def open_tar(path: Path, name: str, split: str | None) -> Source:
 
 
 def _entries(members: list[tarfile.TarInfo]) -> list[Entry]:
-    return [
-        Entry(m.name.removeprefix("./").lstrip("/"), m.size, key, int(m.mtime)) for key, m in enumerate(members)
-    ]
+    return [Entry(m.name.removeprefix("./").lstrip("/"), m.size, key, int(m.mtime)) for key, m in enumerate(members)]
 
 
 def _plain_tar(path: Path, name: str, split: str | None, members: list[tarfile.TarInfo]) -> Source:
-    file = open(path, "rb")  # noqa: SIM115 - lives as long as the source that reads from it
-    lock = threading.Lock()
-
     def read(entry: Entry) -> bytes:
         member = members[entry.key]
-        with lock:
+        with open(path, "rb") as file:
             file.seek(member.offset_data)
             return file.read(min(member.size, MAX_MEMBER))
 

@@ -59,7 +59,10 @@ def apply_labels(source: Source, spec: LabelSpec) -> Source:
     labels, names = number_labels([None if key is None else value_of[key] for key in keys])
     notes = source.notes
     if matched < len(source):
-        notes = (*notes, f"{spec.file}: {len(source) - matched:,} of {len(source):,} images have no label there")
+        notes = (
+            *notes,
+            f"{spec.file}: {len(source) - matched:,} of {len(source):,} images have no label there",
+        )
     labelled = replace(source, labels=labels, class_names=names, notes=notes)
     if spec.split_column is None or spec.split is None:
         return labelled
@@ -71,7 +74,7 @@ def number_labels(
 ) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
     """Turns label values into class numbers.
 
-    Whole numbers from 0 keep their value; anything else is numbered in sorted order. -1 and None mean no label.
+    Whole numbers from 0 keep their value; anything else is numbered in sorted order. -1 and None: no label.
 
     Args:
         values: numbers or texts, one per image.
@@ -161,9 +164,7 @@ def _require_columns(spec: LabelSpec, rows: Sequence[dict[str, object]], wanted:
             )
 
 
-def _index_rows(
-    rows: Sequence[dict[str, object]], spec: LabelSpec
-) -> tuple[dict[str, object], dict[str, object]]:
+def _index_rows(rows: Sequence[dict[str, object]], spec: LabelSpec) -> tuple[dict[str, object], dict[str, object]]:
     value_of, split_of = {}, {}
     for row in rows:
         key = _normal(str(row[spec.path_column]))
@@ -177,7 +178,7 @@ def _normal(path: str) -> str:
 
 
 def _match(paths: Sequence[str], keys: dict[str, object]) -> list[str | None]:
-    """For each image the key of its row: by its whole path, else by the longest path ending that is unique."""
+    """For each image the key of its row: by its whole path, else by the longest ending that is unique."""
     ends: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for key in keys:

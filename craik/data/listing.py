@@ -45,6 +45,9 @@ class Ignored:
         return sum(count for _, count in self.others)
 
 
+_NOTHING = Ignored()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """Where images come from, before any of them is decoded.
@@ -68,7 +71,7 @@ class Source:
     content: str
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] | None = None
-    ignored: Ignored = Ignored()
+    ignored: Ignored = _NOTHING
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Images in parquet files, in the Hugging Face convention: `image` as struct<bytes, path> or as plain bytes."""
+"""Images in parquet files as Hugging Face writes them: `image` as struct<bytes, path>, or as plain bytes."""
 
 import difflib
 import json
@@ -110,9 +110,7 @@ def _image_column(name: str, schema: pyarrow.Schema) -> str:
     found = [field.name for field in schema if holds_images(field)]
     if not found:
         have = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise UsageError(
-            f"{name}: no image column, but {have}. Expected `image` as struct<bytes, path> or as binary."
-        )
+        raise UsageError(f"{name}: no image column, but {have}. Expected `image` as struct<bytes, path> or as binary.")
     named = [column for column in _IMAGE_COLUMNS if column in found]
     return (named or found)[0]
 
@@ -139,9 +137,7 @@ def _columns(name: str, schema: pyarrow.Schema, spec: LabelSpec) -> dict[str, st
     return columns
 
 
-def _read_columns(
-    table: pq.ParquetFile, name: str, column: str, columns: dict[str, str]
-) -> dict[str, list[object]]:
+def _read_columns(table: pq.ParquetFile, name: str, column: str, columns: dict[str, str]) -> dict[str, list[object]]:
     """The values of each column, by its use and by its own name, and `path` of each image."""
     image = table.schema_arrow.field(column)
     has_path = pyarrow.types.is_struct(image.type) and image.type.get_field_index("path") >= 0

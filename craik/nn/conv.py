@@ -1,5 +1,6 @@
 """A small residual ConvNet as an encoder: the feature map's cells are its tokens."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,17 +34,21 @@ class Residual(nn.Module):
 class ConvEncoder(nn.Module):
     """Residual network: a stem, then one stage per width, each but the first halving the map.
 
+    Weights and activations lie with their channels last: on a CPU that makes 3x3 convolutions up to twice as fast,
+    at the same mathematics.
+
     Args:
         widths: Channels of each stage; the last is the width of the tokens.
         blocks: Residual blocks per stage.
-        stem_stride: Stride of the first convolution; 1 keeps small images whole.
+        stem_stride: Stride of the first convolution; 1 keeps small images whole, 4 suits images of 64 px.
         channels: Channels of the input.
     """
 
     def __init__(self, widths: tuple[int, ...], blocks: int = 1, stem_stride: int = 1, channels: int = 3) -> None:
         super().__init__()
+        kernel = max(3, 2 * stem_stride - 1)  # odd, and wide enough that no pixel is skipped
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 3, stem_stride, padding=1, bias=False),
+            nn.Conv2d(channels, widths[0], kernel, stem_stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         )
@@ -57,6 +62,7 @@ class ConvEncoder(nn.Module):
                 width_in = width
             self.stages.append(nn.Sequential(*layers))
         self.width = widths[-1]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, keep: Tensor | None = None, wanted: Tensor | None = None) -> Tokens:
         """Tokens [B, N, D] of the last feature map of x [B, C, H, W]; `wanted` [B, W] picks some of them.
@@ -72,7 +78,7 @@ class ConvEncoder(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Feature map [B, C, H, W] after each stage."""
-        h = self.stem(x)
+        h = self.stem(x.contiguous(memory_format=torch.channels_last))
         maps = []
         for stage in self.stages:
             h = stage(h)

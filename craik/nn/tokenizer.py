@@ -39,8 +39,8 @@ class Patchify(nn.Module):
         """Raw patches of x [B, C, *sizes], [B, N, C * patch volume], row-major."""
         grid = self.grid(tuple(x.shape[2:]))
         split = [x.shape[0], x.shape[1]]
-        for cells, size in zip(grid.shape, self.patch, strict=True):
-            split += [cells, size]
+        for num, size in zip(grid.shape, self.patch, strict=True):
+            split += [num, size]
         rank = len(self.patch)
         cells, inner = [2 + 2 * a for a in range(rank)], [3 + 2 * a for a in range(rank)]
         return x.reshape(split).permute(0, *cells, 1, *inner).flatten(rank + 1).flatten(1, rank)

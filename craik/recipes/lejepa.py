@@ -210,7 +210,16 @@ def draw_views(views: Views, samples: Samples, rng: torch.Generator) -> Tensor:
     x = random_resized_crop(
         x, sizes_, views.image, scale=views.crop_scale, rng=rng, flip_prob=views.flip_prob
     )
-    x = color_jitter(x, *views.jitter, prob=views.jitter_prob, rng=rng)
+    brightness, contrast, saturation, hue = views.jitter
+    x = color_jitter(
+        x,
+        brightness=brightness,
+        contrast=contrast,
+        saturation=saturation,
+        hue=hue,
+        prob=views.jitter_prob,
+        rng=rng,
+    )
     x = grayscale(x, prob=views.gray_prob, rng=rng)
     x = gaussian_blur(x, prob=views.blur_prob, rng=rng)
     x = solarize(x, prob=views.solarize_prob, rng=rng)

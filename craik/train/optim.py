@@ -41,9 +41,7 @@ class AdamW:
     def lr_schedule(self, steps: int) -> Schedule:
         """Learning rate of a run of so many steps."""
         total = int(self.stretch * steps)
-        return warmup_cosine(
-            self.start_lr, self.lr, self.final_lr, int(self.warmup_fraction * steps), total
-        )
+        return warmup_cosine(self.start_lr, self.lr, self.final_lr, int(self.warmup_fraction * steps), total)
 
     def weight_decay_schedule(self, steps: int) -> Schedule:
         """Weight decay of a run of so many steps."""

@@ -5,29 +5,25 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from craik.core.batch import Batch
-from craik.core.jepa import Loss
+from craik.core.jepa import Latents, Loss
 from craik.core.target import Target
+from craik.data.loader import Samples as Samples
 from craik.train.optim import AdamW
 from craik.train.schedule import Schedule
-
-
-class Samples(Protocol):
-    """Raw samples from a loader: `x` uint8 [B, 3, S, S], original `sizes` [B, 2], `index` [B], `label` [B] | None."""
-
-    x: Tensor
-    sizes: Tensor
-    index: Tensor
-    label: Tensor | None
 
 
 class Learner(Protocol):
     """What the loop asks of a model: `model(batch, step) -> Loss`, an encoder, and a target that follows it."""
 
-    encoder: nn.Module
     target: Target
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The online encoder."""
+        ...
 
     def __call__(self, batch: Batch, step: int) -> Loss:
         """Loss of one batch."""
@@ -54,6 +50,8 @@ class Recipe:
     """How an image is shown to the encoder when it is used, not trained."""
     trained: tuple[str, ...] = ("encoder", "predictor")
     """Sub-modules of the model that the optimizer updates, in the order of its groups."""
+    latents: Callable[[nn.Module, Batch], Latents] | None = None
+    """Representations of a batch, for the health check of predictor and target; None where nothing is predicted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,245 @@
+"""What a notebook uses: load a run, embed images, save and share the model."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+
+from craik import __version__
+from craik.codec import decode, encode
+from craik.data.decode import decode as decode_image
+from craik.data.images import ImageData
+from craik.errors import UsageError
+from craik.evaluate.features import Featurizer, Pool, extract
+from craik.recipes import Method, find
+from craik.train.recipe import Recipe
+from craik.train.run import write_atomic
+from craik.train.runtime import choose_device
+
+Json = dict[str, Any]
+Images = str | Path | Image.Image | NDArray[np.uint8] | ImageData | list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A pretrained model and what is known about it."""
+
+    recipe: Recipe
+    config: Json
+    """Recipe, variant and every resolved value, as in config.json."""
+    source: str
+    device: torch.device
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder whose features are used: the target encoder where there is a slow one."""
+        model: Any = self.recipe.model
+        encoder: nn.Module = model.target.representation(model.encoder)
+        return encoder
+
+    @property
+    def name(self) -> str:
+        """Recipe and variant."""
+        return f"{self.config['recipe']}:{self.config['variant']}"
+
+    def featurizer(self, pool: Pool = Pool.MEAN) -> Featurizer:
+        """From raw images to features, as the evaluation uses it."""
+        view = self.recipe.view
+        return Featurizer(self.encoder, view.size, view.mean, view.std, pool, self.device)
+
+    def embed(self, images: Images, *, pool: str = "mean", batch: int = 256) -> NDArray[np.float32]:
+        """Embeddings of images.
+
+        Args:
+            images: A path, a PIL image, a uint8 array [H, W, 3], a list of these, or an ImageData.
+            pool: "mean" over the tokens of the last layer [B, D], "last4" for the means of the last four layers
+                side by side [B, 4 D], "tokens" for all tokens [B, N, D].
+            batch: Images at a time.
+
+        Returns:
+            float32 [B, D], [B, 4 D] or [B, N, D].
+        """
+        featurizer = self.featurizer(parse_pool(pool))
+        return extract(featurizer, as_image_data(images, self.recipe.view.size), batch=batch).numpy()
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write config.json and model.safetensors into a folder that `craik.load` reads."""
+        return save_model(Path(folder), self.recipe.model, self.config)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
+        """Upload config, weights and model card to the Hugging Face hub; returns the address."""
+        return push_to_hub(self, repo_id, private=private)
+
+
+def parse_pool(name: str) -> Pool:
+    """The pooling of that name."""
+    try:
+        return Pool(name)
+    except ValueError:
+        raise UsageError(f"pool {name!r}: use one of {', '.join(p.value for p in Pool)}") from None
+
+
+def load(source: str | Path, *, device: str = "auto") -> Model:
+    """A model from a run folder, or from a folder that `save_pretrained` wrote.
+
+    Raises:
+        UsageError: If there is no model there, or it does not fit its own config.
+    """
+    folder = Path(source)
+    if (folder / "model" / "config.json").exists():
+        folder = folder / "model"
+    if not (folder / "config.json").exists() or not (folder / "model.safetensors").exists():
+        raise UsageError(
+            f"{source}: no model here (expected model/config.json and model/model.safetensors). "
+            "Train one: craik train ijepa:tiny --data PATH --out runs/a"
+        )
+    try:
+        config: Json = json.loads((folder / "config.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UsageError(f"{folder} cannot be read: {error}") from None
+    recipe = build(config)
+    load_strict(recipe.model, weights, str(folder / "model.safetensors"))
+    chosen = choose_device(device)
+    recipe.model.to(chosen).eval()
+    return Model(recipe, config, str(source), chosen)
+
+
+def build(config: Json) -> Recipe:
+    """The built parts of a config.json."""
+    method = find_recorded(config)
+    return method.build(decode(method.module.Config, config["config"]))
+
+
+def find_recorded(config: Json) -> Method:
+    """The method that a config.json names."""
+    try:
+        return find(f"{config['recipe']}:{config['variant']}")
+    except KeyError as error:
+        raise UsageError(f"config.json has no {error}; it was not written by Craik") from None
+
+
+def describe(method: Method, config: Any) -> Json:
+    """What config.json records of a method."""
+    return {"recipe": method.name, "variant": method.variant, "config": encode(config), "craik": __version__}
+
+
+def load_strict(model: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    """Read weights into a model; every missing, unexpected or misshapen one is named.
+
+    Raises:
+        UsageError: If they do not fit exactly.
+    """
+    own = model.state_dict()
+    missing, unexpected = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
+    shapes = [
+        f"{name} {list(weights[name].shape)} instead of {list(own[name].shape)}"
+        for name in sorted(set(own) & set(weights))
+        if own[name].shape != weights[name].shape
+    ]
+    if missing or unexpected or shapes:
+        raise UsageError(
+            f"{where} does not fit its config. Missing: {', '.join(missing) or 'none'}. "
+            f"Unexpected: {', '.join(unexpected) or 'none'}. Other shapes: {'; '.join(shapes) or 'none'}"
+        )
+    model.load_state_dict(weights)
+
+
+def save_model(folder: Path, model: nn.Module, config: Json) -> Path:
+    """Write the loadable folder, atomically file by file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(folder / "model.safetensors", serialize(tensors, {"format": "pt", "craik": __version__}))
+    write_atomic(folder / "config.json", json.dumps(config, indent=1) + "\n")
+    return folder
+
+
+def save_pretrained(model: Model, folder: str | Path) -> Path:
+    """Write a model into a folder that `craik.load` reads."""
+    return model.save_pretrained(folder)
+
+
+def from_pretrained(name: str | Path, *, device: str = "auto") -> Model:
+    """A model from a folder, or from the Hugging Face hub by its id.
+
+    Raises:
+        UsageError: If neither is there; a hub that cannot be reached is said to be so.
+    """
+    if Path(name).exists():
+        return load(name, device=device)
+    hub = import_hub("from_pretrained")
+    try:
+        folder = hub.snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors", "README.md"])
+    except (OSError, ValueError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError) as error:
+        raise UsageError(
+            f"{name}: no such folder, and the hub has or gives no such model ({str(error).splitlines()[0]}). "
+            "Pass a local folder, or set HF_HOME to an offline copy"
+        ) from None
+    return replace(load(folder, device=device), source=str(name))
+
+
+def push_to_hub(model: Model, repo_id: str, *, private: bool = False) -> str:
+    """Upload config, weights and model card to the Hugging Face hub; returns the address."""
+    hub = import_hub("push_to_hub")
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        card = Path(model.source) / "README.md"
+        if card.is_file():
+            shutil.copy(card, Path(folder) / "README.md")
+        try:
+            address = hub.create_repo(repo_id, private=private, exist_ok=True)
+            hub.upload_folder(repo_id=repo_id, folder_path=folder)
+        except (OSError, ValueError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError) as error:
+            raise UsageError(f"{repo_id}: the upload failed ({str(error).splitlines()[0]})") from None
+    return str(address)
+
+
+def import_hub(what: str) -> Any:
+    """huggingface_hub, or an error that names the extra."""
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError:
+        raise UsageError(f"{what} needs the Hugging Face hub client: pip install 'craik[hub]'") from None
+    return huggingface_hub
+
+
+def as_image_data(images: Images, size: int) -> ImageData:
+    """Images of any of the accepted kinds, each squashed to a canvas of its own size class."""
+    if isinstance(images, ImageData):
+        return images
+    items = images if isinstance(images, list) else [images]
+    if not items:
+        raise UsageError("no images to embed: the list is empty")
+    pictures = [as_picture(item) for item in items]
+    side = max(size, *(min(max(p.size), 2 * size) for p in pictures)) if len(pictures) > 0 else size
+    canvas = np.stack([np.asarray(p.resize((side, side), Image.Resampling.BICUBIC)) for p in pictures])
+    sizes = np.array([(p.height, p.width) for p in pictures], dtype=np.int32)
+    paths = [str(item) if isinstance(item, str | Path) else f"image {i}" for i, item in enumerate(items)]
+    return ImageData.from_arrays(canvas, sizes, paths=paths)
+
+
+def as_picture(item: Any) -> Image.Image:
+    """One image as RGB."""
+    if isinstance(item, Image.Image):
+        return item.convert("RGB")
+    if isinstance(item, np.ndarray):
+        if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3:
+            raise UsageError(f"an image array has to be uint8 [H, W, 3], got {item.dtype} {list(item.shape)}")
+        return Image.fromarray(item)
+    if isinstance(item, str | Path):
+        if not Path(item).is_file():
+            raise UsageError(f"{item}: no such image file")
+        return decode_image(Path(item))
+    raise UsageError(f"cannot read an image from {type(item).__name__}; give a path, a PIL image or an array")

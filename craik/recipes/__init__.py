@@ -1,0 +1,140 @@
+"""One file = one method = one story. Selected by import path, without a registry.
+
+`find("ijepa:tiny")` imports craik.recipes.ijepa and names its function tiny; `find("./mine.py:big")` does the same
+with a user's file.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from craik.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A recipe file, and one of its variants."""
+
+    name: str
+    """As the user wrote it, without the variant."""
+    variant: str
+    module: ModuleType
+
+    @property
+    def config(self) -> Any:
+        """The variant's Config, a frozen dataclass."""
+        return getattr(self.module, self.variant)()
+
+    @property
+    def build(self) -> Callable[[Any], Any]:
+        """From a Config to a Recipe."""
+        build: Callable[[Any], Any] = self.module.build
+        return build
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.variant}"
+
+
+def find(spec: str) -> Method:
+    """The method and variant that a spec such as `ijepa:tiny` or `./mine.py:big` names.
+
+    Raises:
+        UsageError: If there is no such recipe or variant; the nearest names are suggested.
+    """
+    name, _, variant = spec.partition(":")
+    module = load_file(Path(name)) if name.endswith(".py") else load_builtin(name)
+    if not is_dataclass(getattr(module, "Config", None)) or not callable(getattr(module, "build", None)):
+        raise UsageError(f"{name} is no recipe: it has to define a dataclass Config and a function build(config)")
+    known = variants(module)
+    if not known:
+        raise UsageError(f"{name} has no variants: define a function without arguments that returns a Config")
+    if not variant:
+        raise UsageError(f"{spec}: which variant? {name} has {', '.join(known)}, e.g. {name}:{known[0]}")
+    if variant not in known:
+        raise UsageError(f"{name} has no variant {variant!r}.{suggestion(variant, known)} It has: {', '.join(known)}")
+    return Method(name, variant, module)
+
+
+def load_builtin(name: str) -> ModuleType:
+    """The recipe file craik/recipes/NAME.py."""
+    known = builtin()
+    if name not in known:
+        raise UsageError(
+            f"no recipe {name!r}.{suggestion(name, known)} There are: {', '.join(known)}; "
+            "your own file works too: ./mine.py:variant"
+        )
+    return importlib.import_module(f"craik.recipes.{name}")
+
+
+def load_file(path: Path) -> ModuleType:
+    """A user's recipe file."""
+    if not path.exists():
+        raise UsageError(f"{path}: no such recipe file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UsageError(f"{path}: line {error.lineno}: {error.msg}") from None
+    return module
+
+
+def builtin() -> list[str]:
+    """Names of the recipes that come with Craik."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
+
+
+def variants(module: ModuleType) -> list[str]:
+    """Functions of a recipe that take nothing and return its Config, in the order of the file."""
+    found = []
+    for name, value in vars(module).items():
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
+            signature = inspect.signature(value)
+            if not signature.parameters and signature.return_annotation in (module.Config, "Config"):
+                found.append(name)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A recipe as `craik recipes` shows it."""
+
+    name: str
+    title: str
+    variants: tuple[tuple[str, str], ...]
+    """Names and one-line descriptions."""
+
+
+def listing() -> list[Listing]:
+    """All built-in recipes, read from their source without importing them."""
+    rows = []
+    for name in builtin():
+        tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text())
+        functions = [
+            (node.name, (ast.get_docstring(node) or "").split("\n")[0])
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef)
+            and not node.args.args
+            and isinstance(node.returns, ast.Name)
+            and node.returns.id == "Config"
+        ]
+        if functions:
+            rows.append(Listing(name, (ast.get_docstring(tree) or "").split("\n")[0], tuple(functions)))
+    return rows
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """A did-you-mean sentence with a leading space, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {near[0]}?" if near else ""

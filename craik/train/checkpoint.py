@@ -1,0 +1,155 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+Each is a folder step-00001234/ of torch.distributed.checkpoint files and a manifest with their checksums. It is
+written under a temporary name and renamed when complete, so a folder without the prefix is whole; a folder damaged
+later is found by its checksums, and the one before it is used.
+"""
+
+import json
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict_loader import load as read_state
+from torch.distributed.checkpoint.state_dict_saver import save as write_state
+
+from craik.train.run import write_atomic
+
+MANIFEST = "manifest.json"
+PREFIX = "step-"
+BEST = "best.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint folder on disk."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.path.name.removeprefix(PREFIX))
+
+    def damage(self) -> str | None:
+        """What is wrong with the files, or None."""
+        try:
+            manifest = json.loads((self.path / MANIFEST).read_text())
+        except (OSError, ValueError) as error:
+            return f"manifest cannot be read ({error})"
+        for name, expected in manifest["files"].items():
+            file = self.path / name
+            if not file.exists():
+                return f"{name} is missing"
+            if checksum(file) != expected:
+                return f"{name} is damaged"
+        return None
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    value = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+def listing(folder: Path) -> list[Checkpoint]:
+    """Complete checkpoints, newest first."""
+    found = [Checkpoint(p) for p in folder.glob(f"{PREFIX}*") if p.is_dir()]
+    return sorted(found, key=lambda c: c.step, reverse=True)
+
+
+def save(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Checkpoint:
+    """Write a checkpoint and drop all but the newest `keep` and the best. Called by all ranks."""
+    alone = not dist.is_initialized()
+    main = alone or dist.get_rank() == 0
+    final = folder / f"{PREFIX}{step:08d}"
+    temporary = folder / f".{final.name}.tmp"
+    if main:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    if not alone:
+        dist.barrier()
+    write_state(state, checkpoint_id=temporary, no_dist=alone)
+    if main:
+        seal(temporary, final)
+        prune(folder, keep)
+    if not alone:
+        dist.barrier()
+    return Checkpoint(final)
+
+
+def seal(temporary: Path, final: Path) -> None:
+    """Flush files to the disk, write the manifest, and give the folder its name."""
+    files = [p for p in temporary.iterdir() if p.is_file()]
+    for path in files:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    manifest = {"files": {p.name: checksum(p) for p in files}}
+    write_atomic(temporary / MANIFEST, json.dumps(manifest, indent=1))
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(temporary, final)
+    descriptor = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete old checkpoints and what an interrupted write left behind."""
+    kept = {c.path for c in listing(folder)[:keep]}
+    best = best_checkpoint(folder)
+    for checkpoint in listing(folder):
+        if checkpoint.path not in kept and (best is None or checkpoint.path != best.path):
+            shutil.rmtree(checkpoint.path)
+    for leftover in folder.glob(".*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def mark_best(folder: Path, step: int, score: float, by: str) -> None:
+    """Remember a checkpoint as the best so far, by kNN or by effective rank; never by loss."""
+    write_atomic(folder / BEST, json.dumps({"step": step, "score": score, "by": by}))
+
+
+def best_score(folder: Path) -> float | None:
+    """Score of the checkpoint that is marked as the best."""
+    path = folder / BEST
+    return float(json.loads(path.read_text())["score"]) if path.exists() else None
+
+
+def best_checkpoint(folder: Path) -> Checkpoint | None:
+    """The checkpoint that is marked as the best."""
+    path = folder / BEST
+    if not path.exists():
+        return None
+    best = Checkpoint(folder / f"{PREFIX}{json.loads(path.read_text())['step']:08d}")
+    return best if best.path.is_dir() else None
+
+
+def load(checkpoint: Checkpoint, state: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint into a state of the same structure; tensors are filled in place."""
+    read_state(state, checkpoint_id=checkpoint.path, no_dist=not dist.is_initialized())
+    return state
+
+
+def rng_state() -> dict[str, torch.Tensor]:
+    """State of torch's global generators."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_rng_state(state: dict[str, torch.Tensor]) -> None:
+    """Put torch's global generators back."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
