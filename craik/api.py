@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from craik import __version__
+from craik import __version__, weights
 from craik.codec import decode, encode
 from craik.data.decode import decode as decode_image
 from craik.data.images import ImageData
@@ -25,6 +25,8 @@ from craik.recipes import Method, find
 from craik.train.recipe import Recipe
 from craik.train.run import write_atomic
 from craik.train.runtime import choose_device
+from craik.weights import load_into
+from craik.weights.build import size_of
 
 Json = dict[str, Any]
 Images = str | Path | Image.Image | NDArray[np.uint8] | ImageData | list[Any]
@@ -46,6 +48,18 @@ class Model:
         model: Any = self.recipe.model
         encoder: nn.Module = model.target.representation(model.encoder)
         return encoder
+
+    @property
+    def online_encoder(self) -> nn.Module:
+        """The encoder that gets gradients."""
+        model: Any = self.recipe.model
+        encoder: nn.Module = model.encoder
+        return encoder
+
+    @property
+    def has_slow_target(self) -> bool:
+        """Whether the encoder in use is a slow copy (EMA) of the online one."""
+        return self.encoder is not self.online_encoder
 
     @property
     def name(self) -> str:
@@ -95,24 +109,43 @@ def load(source: str | Path, *, device: str = "auto") -> Model:
     Raises:
         UsageError: If there is no model there, or it does not fit its own config.
     """
-    folder = Path(source)
-    if (folder / "model" / "config.json").exists():
-        folder = folder / "model"
-    if not (folder / "config.json").exists() or not (folder / "model.safetensors").exists():
+    folder = own_folder(Path(source))
+    if folder is None:
         raise UsageError(
             f"{source}: no model here (expected model/config.json and model/model.safetensors). "
             "Train one: craik train ijepa:tiny --data PATH --out runs/a"
         )
-    try:
-        config: Json = json.loads((folder / "config.json").read_text())
-        weights = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UsageError(f"{folder} cannot be read: {error}") from None
+    config, tensors = read_weights(folder)
     recipe = build(config)
-    load_strict(recipe.model, weights, str(folder / "model.safetensors"))
+    load_strict(recipe.model, tensors, str(folder / "model.safetensors"))
     chosen = choose_device(device)
     recipe.model.to(chosen).eval()
     return Model(recipe, config, str(source), chosen)
+
+
+def from_weights(path: str | Path, *, heads: int | None = None) -> tuple[Model, str]:
+    """A model with published I-JEPA weights, and what it is, in words.
+
+    Args:
+        path: Official .pth.tar file, Hugging Face folder, or safetensors file.
+        heads: Attention heads, where neither the file nor the published sizes tell.
+
+    Raises:
+        UsageError: If the file is missing, damaged, carries code, or differs from its release in any tensor.
+    """
+    from craik.recipes import ijepa
+
+    theirs = weights.load(path, heads=heads)
+    if theirs.image_size[0] != theirs.image_size[1] or theirs.patch[0] != theirs.patch[1]:
+        raise UsageError(f"{path} is for images of {theirs.image_size} px; only square ones can be used here")
+    config = ijepa.Config(image=theirs.image_size[0], patch=theirs.patch[0], encoder=size_of(theirs.encoder.trunk))
+    if theirs.predictor is not None:
+        config = replace(config, predictor=size_of(theirs.predictor.trunk))
+    recipe = ijepa.build(config)
+    told = load_into(recipe.model, path, asked="this file")
+    recipe.model.eval()
+    method = find("ijepa:vith14_in1k")
+    return Model(recipe, describe(method, config), str(path), torch.device("cpu")), told
 
 
 def build(config: Json) -> Recipe:
@@ -153,6 +186,41 @@ def load_strict(model: nn.Module, weights: dict[str, Tensor], where: str) -> Non
             f"Unexpected: {', '.join(unexpected) or 'none'}. Other shapes: {'; '.join(shapes) or 'none'}"
         )
     model.load_state_dict(weights)
+
+
+def initialize(model: nn.Module, source: str, asked: str, *, resample: bool = False) -> str:
+    """Start a model from the weights of a run, a model folder, or a published checkpoint.
+
+    Returns:
+        What was loaded, in one sentence.
+
+    Raises:
+        UsageError: If the weights do not fit; nothing is changed then.
+    """
+    folder = own_folder(Path(source))
+    if folder is not None:
+        load_strict(model, read_weights(folder)[1], f"{source} (asked for {asked})")
+        return f"all weights from {source}"
+    if not Path(source).exists():
+        raise UsageError(f"--init {source}: no such run, model folder or checkpoint file")
+    return load_into(model, source, asked=asked, resample=resample)
+
+
+def own_folder(source: Path) -> Path | None:
+    """The folder with config.json and model.safetensors that Craik wrote in or under a path."""
+    for folder in (source / "model", source):
+        config = folder / "config.json"
+        if (folder / "model.safetensors").exists() and config.exists() and '"recipe"' in config.read_text():
+            return folder
+    return None
+
+
+def read_weights(folder: Path) -> tuple[Json, dict[str, Tensor]]:
+    """config.json and the tensors of a model folder."""
+    try:
+        return json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UsageError(f"{folder} cannot be read: {error}") from None
 
 
 def save_model(folder: Path, model: nn.Module, config: Json) -> Path:
@@ -216,18 +284,19 @@ def import_hub(what: str) -> Any:
 
 
 def as_image_data(images: Images, size: int) -> ImageData:
-    """Images of any of the accepted kinds, each squashed to a canvas of its own size class."""
+    """Images of any of the accepted kinds, squashed to square canvases."""
     if isinstance(images, ImageData):
         return images
     items = images if isinstance(images, list) else [images]
     if not items:
         raise UsageError("no images to embed: the list is empty")
     pictures = [as_picture(item) for item in items]
-    side = max(size, *(min(max(p.size), 2 * size) for p in pictures)) if len(pictures) > 0 else size
+    alike = {p.size for p in pictures} == {(size, size)}
+    side = size if alike else 2 * size  # canvases hold whole images, squashed; the view is cut out of them
     canvas = np.stack([np.asarray(p.resize((side, side), Image.Resampling.BICUBIC)) for p in pictures])
     sizes = np.array([(p.height, p.width) for p in pictures], dtype=np.int32)
     paths = [str(item) if isinstance(item, str | Path) else f"image {i}" for i, item in enumerate(items)]
-    return ImageData.from_arrays(canvas, sizes, paths=paths)
+    return ImageData(pixels=canvas, sizes=sizes, name="images", paths=paths)
 
 
 def as_picture(item: Any) -> Image.Image:

@@ -1,7 +1,6 @@
 """Pretraining from start to end: data, recipe, budget, loop, and the folder that comes out of it."""
 
 import copy
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,15 +13,16 @@ import torch.distributed as dist
 from torch import nn
 
 from craik import api
-from craik.codec import decode, differences, encode
-from craik.data.images import ImageData, load_images, native_side
+from craik.codec import decode, differences
+from craik.data.images import ImageData, load_images
 from craik.data.labels import LabelSpec
 from craik.data.loader import Loader
+from craik.data.native import native_side
 from craik.errors import UsageError
 from craik.evaluate.features import Featurizer, extract
 from craik.evaluate.knn import knn_accuracy
 from craik.evaluate.monitor import crop_agreement
-from craik.recipes import Method, find
+from craik.recipes import Method
 from craik.report.card import model_card
 from craik.train import checkpoint
 from craik.train.check import Checker
@@ -66,21 +66,18 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How long to train; the recipe's own number of epochs when nothing is given."""
+    """How long to train; when nothing is given, as many epochs as the recipe's config says (--epochs)."""
 
     steps: int | None = None
     """Optimizer steps."""
-    epochs: float | None = None
-    """Passes over the data."""
     minutes: float | None = None
     """Wall time [min]; a short measurement turns it into a number of steps."""
 
     def __post_init__(self) -> None:
-        given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of --steps, --epochs and --minutes, not {' and '.join(given)}")
-        if any(getattr(self, name) <= 0 for name in given):
-            raise ValueError(f"--{given[0]} has to be above 0")
+        if self.steps is not None and self.minutes is not None:
+            raise ValueError("give one of --steps, --epochs and --minutes")
+        if (self.steps or 1) <= 0 or (self.minutes or 1) <= 0:
+            raise ValueError("--steps and --minutes have to be above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +120,7 @@ def pretrain(
     conduct: Conduct = Conduct(),
     *,
     init: str | None = None,
+    init_resample: bool = False,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> Result:
@@ -136,6 +134,7 @@ def pretrain(
         budget: How long.
         conduct: Device, seed and pace.
         init: A run, model folder or foreign weights to start from.
+        init_resample: Fit position tables of foreign weights made for another image size.
         overwrite: Delete the run that `out` holds.
         reporter: Where progress is shown.
 
@@ -148,7 +147,7 @@ def pretrain(
     with start(conduct.device, conduct.precision) as runtime:
         images, recipe = prepare(method, config, data, conduct, reporter)
         if init is not None:
-            api.initialize(recipe.model, init, str(method))
+            reporter.say("init: " + api.initialize(recipe.model, init, str(method), resample=init_resample))
         loader = make_loader(images, recipe, conduct, runtime)
         total = plan_steps(budget, recipe, images, loader, conduct, runtime)
         record = {
@@ -217,9 +216,7 @@ def resume(
         return conduct_run(stepper, loader, images, folder, record, conduct, runtime, reporter, stop_at)
 
 
-def restore(
-    stepper: Stepper, loader: Loader, folder: RunFolder, from_step: int | None, reporter: Reporter
-) -> None:
+def restore(stepper: Stepper, loader: Loader, folder: RunFolder, from_step: int | None, reporter: Reporter) -> None:
     """Read the newest whole checkpoint; a damaged one is told and the one before it taken."""
     found = [c for c in checkpoint.listing(folder.checkpoints) if from_step is None or c.step <= from_step]
     for candidate in found:
@@ -247,9 +244,7 @@ def refuse_existing(out: Path, overwrite: bool) -> None:
         )
 
 
-def prepare(
-    method: Method, config: Any, data: Data, conduct: Conduct, reporter: Reporter
-) -> tuple[ImageData, Recipe]:
+def prepare(method: Method, config: Any, data: Data, conduct: Conduct, reporter: Reporter) -> tuple[ImageData, Recipe]:
     """Load the images and build the model, and say what they are."""
     if not data.data:
         raise UsageError(f"craik train {method} needs images: --data PATH, or --data toy:shapes to try it out")
@@ -258,7 +253,7 @@ def prepare(
     began = time.perf_counter()
     images = load_images(
         data.data,
-        size=storage_side(data, recipe.view.size),
+        size=storage_side(data.data, recipe.view.size, labels=data.spec(), split=data.split),
         labels=data.spec(),
         split=data.split,
         limit=data.limit,
@@ -276,9 +271,11 @@ def prepare(
     return images, recipe
 
 
-def storage_side(data: Data, view: int) -> int:
+def storage_side(path: str, view: int, *, labels: LabelSpec | None = None, split: str | None = None) -> int:
     """Side at which images are kept: their own when small, else with room for random crops of the view [pixels]."""
-    return min(native_side(data.data, data.split), round(1.25 * view)) if not data.data.startswith("toy:") else view
+    if path.startswith("toy:"):
+        return view
+    return min(native_side(path, labels=labels, split=split), round(1.25 * view))
 
 
 def make_loader(images: ImageData, recipe: Recipe, conduct: Conduct, runtime: Runtime) -> Loader:
@@ -295,8 +292,7 @@ def plan_steps(
     if budget.steps is not None:
         return budget.steps
     if budget.minutes is None:
-        epochs = recipe.epochs if budget.epochs is None else budget.epochs
-        return max(1, round(epochs * len(loader)))
+        return max(1, round(recipe.epochs * len(loader)))
     seconds = torch.tensor(measure_step(recipe, images, conduct, runtime), device=runtime.device)
     if runtime.world > 1:
         dist.broadcast(seconds, 0)
@@ -405,7 +401,7 @@ def usable_labels(images: ImageData) -> bool:
 
 
 def knn_score(images: ImageData, bank: int = 2000, queries: int = 500) -> Score:
-    """kNN accuracy on held-out images of the training data; labels serve for this number alone."""
+    """Accuracy of kNN on held-out images of the training data; labels serve for this number alone."""
     assert images.labels is not None
     labelled = images.subset(np.flatnonzero(images.labels >= 0))
     some = min(len(labelled), bank + queries)

@@ -22,9 +22,7 @@ def parse(
     """
     extra = {} if default is None else {"default": default}
     try:
-        return tyro.cli(
-            cls, prog=f"craik {command}", args=arguments, description=description or cls.__doc__, **extra
-        )
+        return tyro.cli(cls, prog=f"craik {command}", args=arguments, description=description or cls.__doc__, **extra)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -21,6 +21,8 @@ class Where:
     """Run folder to make."""
     init: str | None = None
     """Start from the weights of a run, a model folder, or a published checkpoint."""
+    init_resample: bool = False
+    """Interpolate position tables of --init weights that were made for another image size."""
     overwrite: bool = False
     """Delete the run that --out holds."""
     fail_on_collapse: bool = False
@@ -96,6 +98,9 @@ def train(spec: str, arguments: list[str]) -> int:
         f"Pretrain {method}. Options under 'config' are the recipe's own.",
     )
     where: Where = options.where
+    budgets = [name for name in ("--steps", "--epochs", "--minutes") if any(a.startswith(name) for a in arguments)]
+    if len(budgets) > 1:
+        raise UsageError(f"{' and '.join(budgets)} contradict each other; give one")
     if where.out is None:
         raise UsageError(f"where to? craik train {method} --data {options.data.data or 'PATH'} --out runs/a")
     result = pretrain(
@@ -106,6 +111,7 @@ def train(spec: str, arguments: list[str]) -> int:
         options.budget,
         options.conduct,
         init=where.init,
+        init_resample=where.init_resample,
         overwrite=where.overwrite,
     )
     return finish(result, where.fail_on_collapse, where.json)

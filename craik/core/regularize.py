@@ -180,12 +180,17 @@ class SIGReg:
 
     def statistic(self, projections: Tensor) -> Tensor:
         """Epps-Pulley statistic of each column of [..., N, M], [..., M]."""
+        nodes, weights = self.quadrature()
+        count = self.reduce(projections.new_full((), projections.shape[-2]))
+        return count * epps_pulley(projections, nodes, weights, self.reduce)
+
+    def quadrature(self) -> tuple[Tensor, Tensor]:
+        """Nodes [J] on the half line and their trapezoid weights [J], doubled for the other half, float64."""
         nodes = torch.linspace(0, self.t_max, self.num_nodes, dtype=torch.float64)
         weights = torch.full_like(nodes, 2 * self.t_max / (self.num_nodes - 1))
         weights[0] /= 2
         weights[-1] /= 2
-        count = self.reduce(projections.new_full((), projections.shape[-2]))
-        return count * epps_pulley(projections, nodes, weights, self.reduce)
+        return nodes, weights
 
 
 def directions(dim: int, num: int, step: int) -> Tensor:

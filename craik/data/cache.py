@@ -73,6 +73,7 @@ class LazyPixels:
                         f"{self.source.paths[row]}: could be read before and cannot now ({reason}). "
                         "Keep the data unchanged during a run."
                     )
+            assert done.pixels is not None
             parts.append(done.pixels)
         return np.concatenate(parts) if parts else np.empty((0, *self.shape[1:]), dtype=np.uint8)
 
@@ -96,9 +97,7 @@ def decode_source(
     Sets whose canvases would take more than `MAX_CACHE` or half the free disk are decoded once to find the
     unreadable files, and again whenever they are used.
     """
-    num_workers = workers or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
+    num_workers = workers or _num_cores()
     total = len(source) * side * side * 3
     if len(source) <= IN_PROCESS and total <= IN_MEMORY:
         return _decode_in_memory(source, side, num_workers, progress)
@@ -109,6 +108,11 @@ def decode_source(
     key = digest(VERSION, source.identity, str(side), *source.paths)
     with _alone(folder / f"{key}.lock"):
         return _load(folder, key, source, side, num_workers) or _fill(folder, key, source, side, num_workers, progress)
+
+
+def _num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _decode_in_memory(source: Source, side: int, num_workers: int, progress: bool) -> Decoded:

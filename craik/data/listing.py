@@ -87,7 +87,7 @@ class Source:
         read = self.read
         return replace(
             self,
-            paths=[self.paths[i] for i in rows],
+            paths=[self.paths[i] for i in rows.tolist()],
             read=lambda i: read(int(rows[i])),
             labels=None if self.labels is None else self.labels[rows],
         )
@@ -154,6 +154,8 @@ def refuse_empty(name: str, ignored: Ignored) -> UsageError:
             f"{found} HEIC photos have to be converted first: magick mogrify -format jpg *.heic "
             "(ImageMagick), or on macOS: sips -s format jpeg *.heic --out jpeg/"
         )
+    if suffixes & {".zip", ".tar", ".gz", ".tgz"}:
+        return UsageError(f"{found} Give an archive by its own path: --data {name}NAME.zip")
     if suffixes & {".mp4", ".avi", ".mov", ".mkv", ".webm"}:
         return UsageError(f"{found} These are clips; cut frames first: ffmpeg -i CLIP -r 1 frames/%05d.jpg")
     return UsageError(f"{found} Give a folder, .zip, .tar or .parquet that holds JPEG, PNG, WebP, TIFF or GIF.")
@@ -178,7 +180,7 @@ def from_listing(
     """
     if not listing.images:
         raise refuse_empty(name, listing.ignored)
-    images, skip, notes = list(listing.images), 0, ()
+    images, skip, notes = list(listing.images), 0, tuple[str, ...]()
     if split is not None or _have_splits(images, _wrapping(images)):
         images, skip, notes = _choose_split(name, images, split, split_option)
     labels, class_names = _classes(images, skip)

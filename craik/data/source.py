@@ -8,7 +8,7 @@ from craik.data.archive import open_tar, open_zip
 from craik.data.folder import open_folder
 from craik.data.hub import open_hub
 from craik.data.labels import LabelSpec, apply_labels
-from craik.data.listing import IMAGE_SUFFIXES, Entry, Ignored, Source, from_listing, list_images
+from craik.data.listing import IMAGE_SUFFIXES, Entry, Ignored, Source, from_listing, is_hidden, list_images
 from craik.data.parquet import open_parquet
 from craik.data.toy import open_toy
 from craik.errors import UsageError
@@ -66,7 +66,7 @@ def _open(path: str, labels: LabelSpec | None, split: str | None) -> Source:
 
 
 def _open_dir(place: Path, name: str, labels: LabelSpec | None, split: str | None) -> Source:
-    tables = [file for file in place.rglob("*.parquet") if not any(part.startswith(".") for part in file.parts)]
+    tables = [file for file in place.rglob("*.parquet") if not any(map(is_hidden, file.relative_to(place).parts))]
     if tables and not _has_image(place):
         return open_parquet(tables, name, labels, split)
     return open_folder(place, name, split)

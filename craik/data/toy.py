@@ -163,7 +163,7 @@ def _backdrop(factors: dict[str, np.ndarray], size: int, rng: np.random.Generato
     along = np.cos(angle) * x + np.sin(angle) * y
     across = np.cos(angle) * y - np.sin(angle) * x
     relief = np.zeros((n, size, size), dtype=np.float32)
-    painters = {
+    painters: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "gradient": lambda r: 2.0 * (along[r] - along[r].mean(axis=(1, 2), keepdims=True)),
         "stripes": lambda r: _soft_square(waves[r] * along[r] + phase[r]),
         "checks": lambda r: _soft_square(waves[r] * along[r] + phase[r]) * _soft_square(waves[r] * across[r]),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Pool(Enum):
     def __call__(self, encoder: nn.Module, x: Tensor) -> Tensor:
         """Features [B, F], or [B, N, D] for `TOKENS`, of the normalized input x [B, C, *sizes]."""
         if self is Pool.LAST_FOUR:
-            layers: Callable[[Tensor, int], list[Tensor]] = encoder.layers
+            layers = cast(Callable[[Tensor, int], list[Tensor]], encoder.layers)
             return torch.cat([layer.mean(1) for layer in layers(x, 4)], dim=-1)
         tokens: Tokens = encoder(x)
         return tokens.mean() if self is Pool.MEAN else tokens.x

@@ -8,7 +8,10 @@ later is found by its checksums, and the one before it is used.
 import json
 import os
 import shutil
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +80,8 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Check
         temporary.mkdir(parents=True)
     if not alone:
         dist.barrier()
-    write_state(state, checkpoint_id=temporary, no_dist=alone)
+    with quiet():
+        write_state(state, checkpoint_id=temporary, no_dist=alone)
     if main:
         seal(temporary, final)
         prune(folder, keep)
@@ -136,8 +140,17 @@ def best_checkpoint(folder: Path) -> Checkpoint | None:
 
 def load(checkpoint: Checkpoint, state: dict[str, Any]) -> dict[str, Any]:
     """Read a checkpoint into a state of the same structure; tensors are filled in place."""
-    read_state(state, checkpoint_id=checkpoint.path, no_dist=not dist.is_initialized())
+    with quiet():
+        read_state(state, checkpoint_id=checkpoint.path, no_dist=not dist.is_initialized())
     return state
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's remark that a single process saves alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
+        yield
 
 
 def rng_state() -> dict[str, torch.Tensor]:

@@ -20,12 +20,12 @@ def num_ranks() -> int:
 
 def sum_over_ranks(x: Tensor) -> Tensor:
     """Sum of x [...] over ranks, on every rank; x itself on one process."""
-    return x if num_ranks() == 1 else SumOverRanks.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    return x if num_ranks() == 1 else SumOverRanks.apply(x)  # type: ignore[no-untyped-call]
 
 
 def gather_over_ranks(x: Tensor) -> Tensor:
     """Samples [..., N, D] of all ranks in rank order, [..., W * N, D]; every rank must have the same N."""
-    return x if num_ranks() == 1 else GatherOverRanks.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    return x if num_ranks() == 1 else GatherOverRanks.apply(x)  # type: ignore[no-untyped-call]
 
 
 def gather_own_first(x: Tensor) -> Tensor:

@@ -45,7 +45,9 @@ def stacked_context(seen: list[Tokens]) -> Tensor:
     return torch.cat([tokens.x for tokens in seen])
 
 
-def predictions(encoder: Encoder, predictor: Predictor, seen: list[Tokens], images: Tensor, masks: list[Tensor]) -> Tensor:
+def predictions(
+    encoder: Encoder, predictor: Predictor, seen: list[Tokens], images: Tensor, masks: list[Tensor]
+) -> Tensor:
     where = coordinates(encoder, images, masks)
     return published_order([predictor(tokens, where) for tokens in seen])
 

@@ -131,9 +131,7 @@ def test_gradients(fixture: Fixture, outcomes: dict[torch.dtype, Outcome]) -> No
 @pytest.mark.parametrize(
     ("file", "dtype"), [("grad_norms.json", torch.float32), ("grad_norms_f64.json", torch.float64)]
 )
-def test_gradient_norms(
-    fixture: Fixture, outcomes: dict[torch.dtype, Outcome], file: str, dtype: torch.dtype
-) -> None:
+def test_gradient_norms(fixture: Fixture, outcomes: dict[torch.dtype, Outcome], file: str, dtype: torch.dtype) -> None:
     """Every parameter is there, those without gradient have none, and norms agree."""
     golden = {f"{network}.{name}": norm for network, name, norm in rows(fixture.json(file))}
     ours = outcomes[dtype].grads

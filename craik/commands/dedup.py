@@ -1,0 +1,62 @@
+"""craik dedup: groups of near-duplicates."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from craik.commands.arguments import parse, say
+from craik.commands.data import tell
+from craik.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup:
+    """Groups of images whose features are nearly the same. Nothing is deleted."""
+
+    run: tyro.conf.Positional[str]
+    """Run folder, or a model folder."""
+    images: tyro.conf.Positional[str]
+    """Folder, archive or parquet file."""
+    threshold: float = 0.98
+    """Cosine similarity of centered features from which two images count as the same, in (0, 1]."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Contact sheet of the largest groups to write (.png)."""
+    limit: int | None = None
+    """Look only at so many images."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    options = parse(Dedup, arguments, "dedup")
+    if not 0 < options.threshold <= 1:
+        raise UsageError(f"--threshold {options.threshold} is no cosine similarity in (0, 1]; try 0.98")
+    from craik import api
+    from craik.evaluate.features import extract
+    from craik.evaluate.neighbors import near_duplicates
+    from craik.probe_run import Source, read
+    from craik.report.neighbors import write_groups
+
+    model = api.load(options.run, device=options.device)
+    images = read(Source(path=options.images, limit=options.limit), model.recipe.view.size)
+    tell(images)
+    groups = near_duplicates(extract(model.featurizer(), images, progress=True), options.threshold)
+    named = [[str(images.paths[i]) for i in group] for group in groups]
+    if options.json:
+        print(json.dumps(named))
+    else:
+        for group in named:
+            print("\n  ".join(group))
+    extra = sum(len(group) - 1 for group in groups)
+    say(f"{len(groups):,} groups with {extra:,} images more than needed, at cosine {options.threshold}")
+    if options.out is not None and groups:
+        write_groups(options.out, images, groups)
+        say(f"contact sheet: {options.out}")
+    say("Next: look at the groups, and choose another --threshold if they are too loose or too strict")
+    return 0

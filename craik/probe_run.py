@@ -1,0 +1,107 @@
+"""Probing from start to end: a run, labeled images, and a report with baselines."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from craik import api
+from craik.codec import decode
+from craik.data.images import ImageData, load_images
+from craik.data.labels import LabelSpec
+from craik.evaluate.attentive import AttentiveOptions
+from craik.evaluate.features import Featurizer, Pool
+from craik.evaluate.probe import probe
+from craik.evaluate.scores import ProbeOptions, ProbeReport
+from craik.pretrain import storage_side
+from craik.train.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Labeled images and where their labels are."""
+
+    path: str
+    labels: LabelSpec | None = None
+    split: str | None = None
+    limit: int | None = None
+    max_bad_fraction: float = 0.05
+
+
+def read(source: Source, view: int, *, labels_required: bool = False) -> ImageData:
+    """The images of a source, kept at the size that the view of a model needs."""
+    side = storage_side(source.path, view, labels=source.labels, split=source.split)
+    return load_images(
+        source.path,
+        size=side,
+        labels=source.labels,
+        split=source.split,
+        limit=source.limit,
+        max_bad_fraction=source.max_bad_fraction,
+        labels_required=labels_required,
+    )
+
+
+def random_twin(model: api.Model, seed: int = 1) -> Any:
+    """The encoder of the same recipe with fresh weights."""
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    method = api.find_recorded(model.config)
+    twin: Recipe = method.build(decode(method.module.Config, model.config["config"]))
+    torch.set_rng_state(state)
+    learner: Any = twin.model
+    return learner.target.representation(learner.encoder).to(model.device).eval()
+
+
+def encoders(model: api.Model) -> dict[str, Any]:
+    """The encoders of a model by the names they have in a report."""
+    learner: Any = model.recipe.model
+    if model.encoder is learner.encoder:
+        return {"encoder": learner.encoder}
+    return {"target encoder": model.encoder, "online encoder": learner.encoder}
+
+
+def featurizers(model: api.Model, which: str = "all") -> tuple[dict[str, Featurizer], Featurizer]:
+    """What is measured: each encoder and pooling by its name in the report; and the random baseline."""
+    template = model.featurizer()
+    found = {name: e for name, e in encoders(model).items() if which == "all" or name.startswith(which)}
+    trained = {
+        f"{name}, {label}": replace(template, encoder=encoder, pool=pool)
+        for name, encoder in found.items()
+        for label, pool in (("last layer", Pool.MEAN), ("last 4 layers", Pool.LAST_FOUR))
+    }
+    return trained, replace(template, encoder=random_twin(model))
+
+
+def run_probe(
+    model: api.Model,
+    train: ImageData,
+    test: ImageData,
+    *,
+    which: str = "target",
+    attentive: bool = False,
+    progress: bool = True,
+    seed: int = 0,
+) -> ProbeReport:
+    """Measure a model on labeled images beside random encoder, raw pixels and majority class.
+
+    Args:
+        model: The loaded model.
+        train: Images that probes are fitted on.
+        test: Images that they are scored on.
+        which: "target" encoder (the one in use), "online" encoder, or "all".
+        attentive: Also train attentive probes, which takes far longer.
+        progress: Show bars for what takes long.
+        seed: Draws validation splits, label subsets and resamples.
+    """
+    if len(encoders(model)) == 1:
+        which = "all"
+    trained, random = featurizers(model, which)
+    options = ProbeOptions(attentive=AttentiveOptions() if attentive else None, seed=seed, progress=progress)
+    return probe(train, test, trained, random, options)
+
+
+def probe_path(run: str | Path) -> Path:
+    """Where the result of a probe is kept."""
+    return Path(run) / "probe.json"
