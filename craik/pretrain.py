@@ -122,6 +122,7 @@ def pretrain(
     init: str | None = None,
     init_resample: bool = False,
     overwrite: bool = False,
+    stop_at: int | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
     """Pretrain from the beginning.
@@ -136,6 +137,7 @@ def pretrain(
         init: A run, model folder or foreign weights to start from.
         init_resample: Fit position tables of foreign weights made for another image size.
         overwrite: Delete the run that `out` holds.
+        stop_at: Save and stop after this step, as if interrupted.
         reporter: Where progress is shown.
 
     Raises:
@@ -162,7 +164,7 @@ def pretrain(
             folder = RunFolder.create(out, record, overwrite)
             write_skipped(folder, images)
         stepper = Stepper(recipe, runtime, total, conduct.seed, conduct.accumulate)
-        return conduct_run(stepper, loader, images, folder, record, conduct, runtime, reporter)
+        return conduct_run(stepper, loader, images, folder, record, conduct, runtime, reporter, stop_at)
 
 
 def resume(

@@ -62,7 +62,8 @@ def _of_few(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _leading(z: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.random.fork_rng(devices=[]):  # svd_lowrank draws from the global generator
+    devices = [z.device] if z.is_cuda else []
+    with torch.random.fork_rng(devices=devices):  # svd_lowrank draws from the global generator
         torch.manual_seed(0)
         _, singular, axes = torch.svd_lowrank(z, q=MAX_EXACT // 2)
     return axes, singular.square() / len(z)

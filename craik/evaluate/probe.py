@@ -60,7 +60,7 @@ def probe(
     if options.attentive is not None:
         for name in _one_per_encoder(rows):
             outcomes[name][ATTENTIVE] = _attentive(name, rows[name], data, options)
-    outcomes[RAW] = _measure_raw(data, options)
+    outcomes[RAW] = _measure_raw(data, options, random.device)
     majority = (data.test_y == data.train_y.bincount().argmax()).double()
     methods = list(dict.fromkeys(method for found in outcomes.values() for method in found))
     outcomes[MAJORITY] = {method: _Outcome(majority, len(data.train_y), "") for method in methods}
@@ -98,12 +98,13 @@ def _measure_encoder(name: str, featurizer: Featurizer, data: Classes, options: 
         extract(featurizer, images, batch=options.batch, progress=options.progress, label=f"{name}: {split}")
         for split, images in (("train", data.train), ("test", data.test))
     )
-    return _measure(train_x, test_x, data, options)
+    return _measure(train_x.to(featurizer.device), test_x.to(featurizer.device), data, options)
 
 
-def _measure_raw(data: Classes, options: ProbeOptions) -> dict[str, _Outcome]:
+def _measure_raw(data: Classes, options: ProbeOptions, device: torch.device | str) -> dict[str, _Outcome]:
     size = raw_side(len(data.train), options)
-    return _measure(raw_pixels(data.train, size), raw_pixels(data.test, size), data, options)
+    train_x, test_x = raw_pixels(data.train, size), raw_pixels(data.test, size)
+    return _measure(train_x.to(device), test_x.to(device), data, options)
 
 
 def raw_side(num_images: int, options: ProbeOptions) -> int:
@@ -120,12 +121,16 @@ def _measure(train_x: Tensor, test_x: Tensor, data: Classes, options: ProbeOptio
     voted = knn_predict(train_x, y, test_x, k=options.k, temperature=options.temperature)
     fitted = fit_linear(train_x, y, l2_grid=options.l2_grid, seed=options.seed)
     outcomes = {
-        KNN: _Outcome((voted == data.test_y).double(), num, f"k {min(options.k, num)}"),
-        LINEAR: _Outcome((fitted.predict(test_x) == data.test_y).double(), num, f"l2 {fitted.l2:g}"),
+        KNN: _Outcome(_right(voted, data), num, f"k {min(options.k, num)}"),
+        LINEAR: _Outcome(_right(fitted.predict(test_x), data), num, f"l2 {fitted.l2:g}"),
     }
     for fraction in options.few_fractions:
         outcomes[few_name(fraction)] = _few(train_x, test_x, data, fraction, options)
     return outcomes
+
+
+def _right(predicted: Tensor, data: Classes) -> Tensor:
+    return (predicted.cpu() == data.test_y).double()
 
 
 def few_name(fraction: float) -> str:
@@ -137,8 +142,8 @@ def _few(train_x: Tensor, test_x: Tensor, data: Classes, fraction: float, option
     correct, chosen, num_labels = [], [], 0
     for seed in range(options.seed, options.seed + options.few_seeds):
         rows = few_labels(data.train_y, fraction, seed)
-        fitted = fit_linear(train_x[rows], data.train_y[rows], l2_grid=options.l2_grid, seed=seed)
-        correct.append((fitted.predict(test_x) == data.test_y).double())
+        fitted = fit_linear(train_x[rows.to(train_x.device)], data.train_y[rows], l2_grid=options.l2_grid, seed=seed)
+        correct.append(_right(fitted.predict(test_x), data))
         chosen.append(f"{fitted.l2:g}")
         num_labels = len(rows)
     spread = torch.stack(correct).mean(1).std(correction=0)
@@ -200,7 +205,8 @@ def _that_fit(featurizer: Featurizer, data: Classes, options: ProbeOptions) -> t
 
 def _protocol(rows: Mapping[str, Featurizer], data: Classes, options: ProbeOptions) -> tuple[str, ...]:
     described = [
-        f"{name}: {type(f.encoder).__name__} at {f.image_size} px, {f.pool.described}" for name, f in rows.items()
+        f"{name}: {type(f.encoder).__name__} at {f.image_size} px, {f.pool.described}, in {f.autocast or torch.float32}"
+        for name, f in rows.items()
     ]
     size = raw_side(len(data.train), options)
     lines = [
@@ -211,8 +217,8 @@ def _protocol(rows: Mapping[str, Featurizer], data: Classes, options: ProbeOptio
         f"{KNN}: features minus training mean, L2-normalized, k {options.k}, votes weighted by "
         f"exp(cosine / {options.temperature:g}).",
         f"{LINEAR}: multinomial logistic regression, full-batch L-BFGS, standardized features, l2 of "
-        f"{{{', '.join(f'{l2:g}' for l2 in options.l2_grid)}}} chosen on a stratified 10 % of the training data, then "
-        "fitted to all of it.",
+        f"{{{', '.join(f'{l2:g}' for l2 in options.l2_grid)}}} chosen on a stratified 10 % of the training data "
+        "(strong to weak, until two in a row fall below the best), then fitted to all of it.",
         f"Few labels: the linear probe on stratified subsets, at least one label per class, mean of "
         f"{options.few_seeds} subsets.",
         f"Intervals: {LEVEL:.0%} bootstrap over test images, {RESAMPLES} resamples; differences are paired. Seed "

@@ -140,6 +140,7 @@ def build(cfg: Config) -> Recipe:
         batch=cfg.batch,
         epochs=cfg.epochs,
         view=View(cfg.image, IMAGENET_MEAN, IMAGENET_STD),
+        latents=JEPA.latents,
     )
 
 

@@ -1,5 +1,6 @@
 """Key measures of a run, each beside what it has to be compared with, and the verdict in plain words."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -7,6 +8,8 @@ from craik.report.record import Alarm, Record
 
 MACHINE = ("data starvation", "throughput drop")
 """Alarms about the machine rather than about the model."""
+NUM_QUERIES = 500
+"""Queries that the score of a training run is measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +138,17 @@ def compared(record: Record, history: str) -> Verdict:
         beside = f"{title} is {last:.1%}, {random:.1%} for a random encoder."
         if record.step == 0:
             return Verdict(Level.unclear, "Not trained yet", f"{beside} {history}".strip())
-        if last > random:
+        if last - random > noise(random):
             return Verdict(Level.good, "Healthy", f"No alarm holds, and {beside} {history}".strip())
-        text = f"No alarm holds, but {beside} It has not learned more, by this measure, than random weights tell. {history}"
-        return Verdict(Level.unclear, "No alarm, and no gain over a random encoder", text.strip())
+        text = f"No alarm holds, but {beside} That is within noise of what random weights give. {history}"
+        return Verdict(Level.unclear, "No alarm, and no clear gain over a random encoder", text.strip())
     text = f"No alarm holds. No score was recorded, so nothing says yet what was learned: craik probe tells. {history}"
-    return Verdict(Level.good, "Healthy", text.strip())
+    return Verdict(Level.unclear, "No alarm", text.strip())
+
+
+def noise(score: float, num: int = NUM_QUERIES) -> float:
+    """Two standard errors of a share that was measured on `num` queries."""
+    return 2 * math.sqrt(max(score * (1 - score), 1e-4) / num)
 
 
 def sentence_on_past(record: Record, names: set[str]) -> str:

@@ -161,7 +161,7 @@ class Sentinel:
     def failures(self, seen: Observation) -> Iterator[tuple[Failure, str]]:
         """Failures that an observation shows, with their evidence."""
         assert self.first is not None
-        collapsed = seen.relative_std < max(0.005, 0.05 * self.first.relative_std)
+        collapsed = seen.relative_std < max(0.01, 0.1 * self.first.relative_std)
         if collapsed:
             yield (
                 Failure.full_collapse,

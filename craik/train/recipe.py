@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -50,7 +50,7 @@ class Recipe:
     """How an image is shown to the encoder when it is used, not trained."""
     trained: tuple[str, ...] = ("encoder", "predictor")
     """Sub-modules of the model that the optimizer updates, in the order of its groups."""
-    latents: Callable[[nn.Module, Batch], Latents] | None = None
+    latents: Callable[[Any, Batch], Latents] | None = None
     """Representations of a batch, for the health check of predictor and target; None where nothing is predicted."""
 
 

@@ -127,7 +127,7 @@ def test_attentive_is_there_when_asked_and_fits_memory() -> None:
     options = ProbeOptions(
         few_fractions=(),
         raw_size=4,
-        attentive=AttentiveOptions(lrs=(1e-2,), epochs=15, batch=32),
+        attentive=AttentiveOptions(lrs=(1e-2,), epochs=60, batch=32),
         attentive_bytes=150 * 2 * 16,
     )
     trained = {"mean": featurizer(True)}

@@ -28,6 +28,7 @@ def features(transformers, folder: Path, x: torch.Tensor, **options) -> torch.Te
         return model(pixel_values=x, **options).last_hidden_state
 
 
+@pytest.mark.slow
 def test_export_gives_transformers_the_same_features(transformers, tmp_path: Path) -> None:
     ours, x = encoder(), torch.randn(2, 3, 32, 32)
     folder = export_hf(ours, tmp_path / "out")
@@ -43,6 +44,7 @@ def test_export_gives_transformers_the_same_features(transformers, tmp_path: Pat
     assert (theirs - ours(wide).x).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_export_for_another_image_size(transformers, tmp_path: Path) -> None:
     ours, x = encoder(), torch.randn(2, 3, 48, 48)
     folder = export_hf(ours, tmp_path / "out", 48)
@@ -64,6 +66,7 @@ def test_export_and_load_are_inverse(tmp_path: Path) -> None:
     assert info(folder).size.heads == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [1e-12, 1e-6])
 def test_any_model_that_transformers_writes(transformers, tmp_path: Path, eps: float) -> None:
     """Other sizes, and the norm's eps from config.json: tokens of tiny amplitude make it matter."""
@@ -107,6 +110,7 @@ def test_names_of_transformers_5(tmp_path: Path, prefix: str) -> None:
     assert info(folder).layout == "Hugging Face I-JEPA (transformers 5 names)"
 
 
+@pytest.mark.slow
 def test_names_of_transformers_5_are_those_of_its_modules(transformers) -> None:
     config = transformers.IJepaConfig(
         hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96, image_size=32, patch_size=8

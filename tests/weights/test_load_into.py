@@ -13,7 +13,7 @@ from craik.nn import sizes
 from craik.nn.conv import ConvEncoder
 from craik.nn.sizes import Size
 from craik.weights import export_hf, load_into
-from tests.weights.networks import NARROW, SIZE, encoder, entries, jepa, save
+from tests.weights.networks import NARROW, SIZE, encoder, entries, jepa, published, save
 
 
 def state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -48,13 +48,14 @@ def test_a_model_without_predictor(tmp_path: Path) -> None:
     model = nn.Module()
     model.encoder, model.target, model.head = encoder(seed=10), Shared(), nn.Linear(48, 8)
     head = state(model.head)
-    said = load_into(model, save(entries(jepa()), tmp_path / "a.pt"))
-    assert equal(state(model.encoder), state(jepa().encoder)) and equal(state(model.head), head)
+    source = jepa()
+    said = load_into(model, save(entries(source), tmp_path / "a.pt"))
+    assert equal(state(model.encoder), state(source.encoder)) and equal(state(model.head), head)
     assert "head start from random weights" in said
 
 
 def test_another_size_is_refused_by_name(tmp_path: Path) -> None:
-    path = save(entries(jepa(sizes.TINY, Size(24, 1, 3), image=32, patch=16)), tmp_path / "weights.pth.tar")
+    path = save({"encoder": published(encoder(sizes.TINY, patch=16))}, tmp_path / "weights.pth.tar")
     model = jepa()
     before = state(model)
     with pytest.raises(UsageError) as error:
