@@ -129,11 +129,10 @@ class MultiBlock:
         """Members of each set bool [B, N] as indices, cut to the smallest set's length: [B, K] ascending."""
         batch, num = member.shape
         length = int(member.sum(1).min())
-        order = torch.arange(num).expand(batch, -1)
-        if not self.as_published:
-            order = torch.rand(batch, num, generator=rng).argsort(1).argsort(1)
-        rank = torch.where(member, order, num)
-        return rank.argsort(1)[:, :length].sort(1).values
+        if self.as_published:
+            return torch.where(member, torch.arange(num), num).sort(1).values[:, :length]
+        drawn = torch.where(member, torch.rand(batch, num, generator=rng), 2.0)
+        return drawn.topk(length, 1, largest=False, sorted=False).indices.sort(1).values
 
 
 def cells(top: Tensor, left: Tensor, size: BlockSize, grid_width: int) -> Tensor:

@@ -53,9 +53,7 @@ class Table(nn.Module):
 
     def forward(self, at: Tensor, grid: Grid) -> Tensor:
         """Codes of the tokens at coordinates [..., A] of the given grid, [..., D]."""
-        return F.embedding(
-            grid.index(at), self.table if grid.shape == self.grid.shape else self.resampled(grid)
-        )
+        return F.embedding(grid.index(at), self.table if grid.shape == self.grid.shape else self.resampled(grid))
 
     def resampled(self, grid: Grid) -> Tensor:
         """The table for another two-axis grid, [N', D]."""

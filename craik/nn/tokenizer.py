@@ -30,9 +30,7 @@ class Patchify(nn.Module):
         for size, patch in zip(sizes, self.patch, strict=True):
             if size % patch:
                 low = max(size // patch, 1) * patch
-                raise ValueError(
-                    f"size {size} is not a multiple of patch {patch}: use {low} or {low + patch}"
-                )
+                raise ValueError(f"size {size} is not a multiple of patch {patch}: use {low} or {low + patch}")
         return Grid(self.axes, tuple(s // p for s, p in zip(sizes, self.patch, strict=True)))
 
     def patches(self, x: Tensor) -> Tensor:

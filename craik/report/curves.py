@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from craik.report.measures import MACHINE
 from craik.report.record import Alarm, Record, Series
-from craik.report.style import BAD, CYCLE, GOOD, INK, RANDOM, TRAINED, WIDTH, headline, sheet, styled
+from craik.report.style import BAD, CYCLE, GOOD, INK, RANDOM, TRAINED, headline, sheet, styled
 
 Draw = Callable[[Axes, Record], None]
 FEW = 40  # points up to which each one is marked
@@ -45,7 +46,7 @@ def curves(record: Record, width: int | None = None) -> Figure:
     figure, axes = sheet(rows, 2, 2.75 * rows + 0.6 + 0.25 * len(alarms))
     headline(figure, f"{record.method}: {progress(record)}")
     for place, panel in zip(axes.flat, panels, strict=False):
-        place.set_title(panel.title)
+        place.set_title(panel.title, pad=15 if alarms else 6)
         place.set_ylabel(panel.unit)
         panel.draw(place, record)
         finish(place, record, alarms)
@@ -86,16 +87,27 @@ def finish(axes: Axes, record: Record, alarms: list[Alarm]) -> None:
     axes.set_xlabel("optimizer step")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    last = -np.inf
-    for number, alarm in enumerate(alarms, start=1):
-        axes.axvline(alarm.step, color=BAD, linestyle=(0, (4, 2)), linewidth=1.3, zorder=4)
-        if alarm.step - last > 0.04 * end:  # numbers nearer than this would lie on each other
-            text = {"fontsize": 8, "color": BAD, "fontweight": "bold", "ha": "center", "va": "bottom"}
-            axes.annotate(str(number), (alarm.step, 1.0), xycoords=("data", "axes fraction"), **text)
-            last = alarm.step
+    for group in crowded(alarms, 0.05 * end):
+        for number in group:
+            axes.axvline(alarms[number].step, color=BAD, linestyle=(0, (4, 2)), linewidth=1.3, zorder=1.5)
+        place = float(np.mean([alarms[number].step for number in group]))
+        text = {"fontsize": 8, "color": BAD, "fontweight": "bold", "ha": "center", "va": "bottom"}
+        names = ", ".join(str(number + 1) for number in group)
+        axes.annotate(names, (place, 1.0), xycoords=("data", "axes fraction"), **text)
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1:
         axes.legend(handles, names, loc="best")
+
+
+def crowded(alarms: list[Alarm], gap: float) -> list[list[int]]:
+    """Numbers of the alarms in groups that are nearer than `gap` steps: their tags would lie on each other."""
+    groups: list[list[int]] = []
+    for number, alarm in sorted(enumerate(alarms), key=lambda pair: pair[1].step):
+        if groups and alarm.step - alarms[groups[-1][-1]].step < gap:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups
 
 
 def alarm_key(alarms: list[Alarm]) -> str:
@@ -147,6 +159,8 @@ def band(axes: Axes, low: float, high: float, text: str, good: bool = False) -> 
         va="top" if at_top else "bottom",
         fontsize=8,
         color="#00684d" if good else "#9c4500",
+        path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.8)],
+        zorder=5,
     )
     axes.set_ylim(bottom, top)
 
@@ -154,6 +168,14 @@ def band(axes: Axes, low: float, high: float, text: str, good: bool = False) -> 
 def limits(axes: Axes, low: float, high: float, room: float = 1.12) -> None:
     """Axis from low to a little above high."""
     axes.set_ylim(low, low + room * max(high - low, 1e-9))
+
+
+def log_scale(axes: Axes) -> None:
+    """A log axis with plain numbers at 1, 2 and 5 of every decade."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_loss(axes: Axes, record: Record) -> None:
@@ -164,9 +186,7 @@ def draw_loss(axes: Axes, record: Record) -> None:
             noisy(axes, record.series(f"loss/{name}"), name, color)
     values = np.concatenate([record.finite("loss"), *(record.finite(f"loss/{name}") for name in record.terms)])
     if len(values) and values.min() > 0 and values.max() / values.min() > 5:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        log_scale(axes)
     elif len(values) and values.min() > 0:
         limits(axes, 0, float(values.max()))
 
@@ -194,7 +214,7 @@ def draw_std(axes: Axes, record: Record) -> None:
 
 
 def draw_score(axes: Axes, record: Record) -> None:
-    """kNN accuracy, or crop agreement, with the random encoder."""
+    """Accuracy of kNN, or crop agreement, with the random encoder."""
     name = "knn" if len(record.finite("knn")) else "agreement"
     title = "kNN accuracy" if name == "knn" else "agreement of two crops"
     line(axes, record.series(name), f"{title}, trained", TRAINED, scale=100)
@@ -237,7 +257,7 @@ def draw_targets(axes: Axes, record: Record) -> None:
         line(axes, Series(images.steps, 1 - images.values - place.values), "the rest", CYCLE[2], ":", scale=100)
     axes.set_ylim(0, 100)
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=0, symbol=""))
-    band(axes, 80, 100, "position-only, if the dashed line is here")
+    band(axes, 80, 100, "position-only (dashed)")
 
 
 def draw_gradient(axes: Axes, record: Record) -> None:
@@ -245,8 +265,7 @@ def draw_gradient(axes: Axes, record: Record) -> None:
     noisy(axes, record.series("grad_norm"), "gradient", TRAINED)
     values = record.finite("grad_norm")
     if values.min() > 0 and values.max() / values.min() > 20:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        log_scale(axes)
     else:
         limits(axes, 0, float(values.max()))
 
@@ -273,7 +292,9 @@ def draw_rate(axes: Axes, record: Record) -> None:
     if len(record.finite("wait_share")):
         twin = right(axes, record.series("wait_share"), "waiting for data (right)", "waiting [%]", 100.0)
         twin.set_ylim(0, 100)
-        band(twin, 40, 100, "data starvation, if the dashed line is here")
+        twin.axhline(40, color=BAD, linewidth=1, linestyle=":")
+        text = {"fontsize": 8, "color": "#9c4500", "ha": "right", "va": "bottom"}
+        twin.annotate("starved above (dashed)", (0.99, 40), xycoords=("axes fraction", "data"), **text)
 
 
 def right(axes: Axes, series: Series, name: str, unit: str, scale: float) -> Axes:

@@ -157,4 +157,6 @@ class Stepper:
 def refuse_non_finite(loss: Loss) -> None:
     """Stop before a loss that is not a number reaches the weights. On a GPU the loop looks less often: it waits."""
     if loss.total.device.type == "cpu" and not math.isfinite(float(loss.total.detach())):
-        raise NonFiniteError("loss is not a number: " + ", ".join(f"{k} {float(v.detach()):g}" for k, v in loss.terms.items()))
+        raise NonFiniteError(
+            "loss is not a number: " + ", ".join(f"{k} {float(v.detach()):g}" for k, v in loss.terms.items())
+        )

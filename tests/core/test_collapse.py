@@ -28,8 +28,9 @@ def test_unequal_deviations() -> None:
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     assert found.effective_rank == pytest.approx(math.exp(entropy), rel=1e-4)
     assert found.participation_ratio == pytest.approx(100 / 82)
-    assert found.std_median / found.std_min == pytest.approx(1.0) or found.std_min < found.std_median
     assert eigenspectrum(with_deviations(1.0, 3.0)).tolist() == pytest.approx([9, 1])
+    three = spectrum(with_deviations(3.0, 1.0, 2.0))
+    assert (three.std_min, three.std_median) == pytest.approx((math.sqrt(199 / 200), 2 * math.sqrt(199 / 200)))
 
 
 def test_one_direction_and_no_direction() -> None:

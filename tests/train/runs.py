@@ -21,7 +21,9 @@ def quiet() -> Reporter:
     return Reporter(console=Console(file=io.StringIO(), width=200))
 
 
-def run_micro(out: Path, *, steps: int = 20, conduct: Conduct | None = None, data: Data = DATA, **changes: Any) -> Result:
+def run_micro(
+    out: Path, *, steps: int = 20, conduct: Conduct | None = None, data: Data = DATA, **changes: Any
+) -> Result:
     method = find(MICRO)
     config = replace(method.config, **changes)
     conduct = conduct or Conduct(device="cpu", check_every=5, checkpoint_every=5)

@@ -107,7 +107,18 @@ def environment() -> dict[str, str]:
 @pytest.mark.slow
 def test_sigterm_saves_and_exits_130(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    arguments = ["train", MICRO, "--data", "toy:shapes?n=128", "--out", str(out), "--steps", "100000", "--device", "cpu"]
+    arguments = [
+        "train",
+        MICRO,
+        "--data",
+        "toy:shapes?n=128",
+        "--out",
+        str(out),
+        "--steps",
+        "100000",
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(command(*arguments), env=environment(), stderr=subprocess.PIPE, text=True)
     wait_for(lambda: (out / "metrics.jsonl").exists() and len((out / "metrics.jsonl").read_text()) > 500)
     process.send_signal(signal.SIGTERM)

@@ -1,0 +1,122 @@
+"""Contact sheets: nearest neighbors of images, and groups of near-duplicates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from craik.report.style import BAD, GOOD, INK, WIDTH, Picture, fit, frame, headline, label, sheet, show, styled
+
+SIDE = 192  # longer side of a picture on a sheet [px]
+MOST = 8  # pictures in a row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hit:
+    """An image on a contact sheet."""
+
+    picture: Picture
+    """uint8 [H, W, 3], of any size."""
+    name: str
+    label: str | None = None
+    """Its class."""
+    score: float | None = None
+    """Cosine to the query; None for the query itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A query and what is nearest to it, nearest first."""
+
+    query: Hit
+    hits: Sequence[Hit]
+
+
+@styled
+def contact_sheet(found: Sequence[Found], title: str = "Nearest neighbors by cosine of embeddings") -> Figure:
+    """One line per query: the query at the left in a dark frame, then its neighbors with their cosines.
+
+    Where classes are known, a green solid frame is the query's class, an orange dashed one another.
+
+    Raises:
+        ValueError: If there is nothing to show.
+    """
+    if not found:
+        raise ValueError("a contact sheet wants at least one query")
+    columns = 1 + min(MOST, max(len(f.hits) for f in found))
+    lines = [line for f in found for line in wrapped(f, columns - 1)]
+    figure, axes = sheet(len(lines), columns, cell_height(columns) * len(lines) + 0.5)
+    headline(figure, title)
+    for (query, hits), places in zip(lines, axes, strict=True):
+        for place in places:
+            place.set_axis_off()
+        if query is not None:
+            draw(places[0], query, "query", INK, columns)
+        wanted = query_label(found, hits)
+        for place, hit in zip(places[1:], hits, strict=False):
+            draw(place, hit, "" if hit.score is None else f"{hit.score:.3f}", None, columns)
+            if hit.label is not None and wanted is not None:
+                same = hit.label == wanted
+                frame(place, GOOD if same else BAD, 2.4, "-" if same else "--")
+    return figure
+
+
+def wrapped(found: Found, columns: int) -> list[tuple[Hit | None, Sequence[Hit]]]:
+    """A query's neighbors in lines; only the first one shows the query."""
+    parts = [found.hits[i : i + columns] for i in range(0, len(found.hits), columns)] or [()]
+    return [(found.query if number == 0 else None, part) for number, part in enumerate(parts)]
+
+
+def query_label(found: Sequence[Found], hits: Sequence[Hit]) -> str | None:
+    """The class of the query that these hits belong to."""
+    for one in found:
+        if any(hit is mine for hit in hits for mine in one.hits):
+            return one.query.label
+    return None
+
+
+@styled
+def duplicate_sheet(groups: Sequence[Sequence[Hit]], title: str = "Near-duplicates", most: int = 12) -> Figure:
+    """One line per group of near-duplicates, at most `most` groups; cosines are to the first of the group.
+
+    Raises:
+        ValueError: If there is no group.
+    """
+    if not groups:
+        raise ValueError("there is no group of near-duplicates to draw")
+    shown = groups[:most]
+    columns = max(4, min(MOST, max(len(group) for group in shown)))
+    figure, axes = sheet(len(shown), columns, cell_height(columns) * len(shown) + 0.5)
+    more = f" (the {len(shown)} largest of {len(groups):,} groups)" if len(groups) > len(shown) else ""
+    headline(figure, title + more)
+    for number, (group, places) in enumerate(zip(shown, axes, strict=True), start=1):
+        for place in places:
+            place.set_axis_off()
+        for place, hit in zip(places, group, strict=False):
+            text = f"group {number}: {len(group)} images" if hit is group[0] else ""
+            draw(
+                place, hit, text if hit.score is None else f"{hit.score:.3f}", INK if hit is group[0] else None, columns
+            )
+    return figure
+
+
+def cell_height(columns: int) -> float:
+    """Height of a line of pictures with its texts [inches]."""
+    return WIDTH / columns + 0.42
+
+
+def draw(axes: object, hit: Hit, text: str, color: str | None, columns: int) -> None:
+    """One picture, its score above and its name below; the picture is centered in a square, not stretched."""
+    longest = max(8, 110 // columns)  # letters that fit under a picture
+    picture = fit(hit.picture, SIDE)
+    show(axes, picture, text)  # type: ignore[arg-type]
+    if color is not None:
+        frame(axes, color, 3.0)  # type: ignore[arg-type]
+    name = label(hit.name.rsplit("/", 1)[-1], longest)
+    lines = name if hit.label is None else f"{label(hit.label, longest)}\n{name}"
+    axes.annotate(  # type: ignore[attr-defined]
+        lines, (0.5, 0), xytext=(0, -4), xycoords="axes fraction", textcoords="offset points", **NAME
+    )
+
+
+NAME = {"ha": "center", "va": "top", "fontsize": 7.5, "color": "#444444", "linespacing": 1.15}

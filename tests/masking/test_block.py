@@ -1,0 +1,149 @@
+"""Multi-block masks: counts, disjointness, seeds, borders, speed."""
+
+import time
+
+import pytest
+import torch
+from torch import Tensor
+
+from craik.core import Grid
+from craik.masking.block import BlockSize, MultiBlock, cells
+
+IMAGE = Grid(("h", "w"), (14, 14))
+SHAPES = [(14, 14), (8, 8), (7, 12), (16, 6), (28, 28)]
+
+
+def draw(sampler: MultiBlock, grid: Grid = IMAGE, batch: int = 16, seed: int = 0):
+    return sampler(grid, batch, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("as_published", [False, True])
+@pytest.mark.parametrize("num_targets", [1, 4])
+def test_structure(shape: tuple[int, int], as_published: bool, num_targets: int) -> None:
+    grid = Grid(("h", "w"), shape)
+    sampler = MultiBlock(num_targets=num_targets, min_keep=4, as_published=as_published)
+    for seed in range(20):
+        mask = draw(sampler, grid, seed=seed)
+        assert mask.context.shape[0] == 16 and mask.target.shape[:2] == (16, num_targets)
+        assert mask.context.shape[1] > 4
+        for index in (mask.context, mask.target):
+            assert index.dtype == torch.int64 and bool((index.diff(dim=-1) > 0).all())
+        mask.check(grid.num_tokens)
+
+
+def test_targets_are_filled_rectangles_of_one_size() -> None:
+    for seed in range(20):
+        target = draw(MultiBlock(), seed=seed).target
+        rows, columns = target // 14, target % 14
+        height = rows.amax(-1) - rows.amin(-1) + 1
+        width = columns.amax(-1) - columns.amin(-1) + 1
+        assert len(height.unique()) == len(width.unique()) == 1
+        assert int(height[0, 0] * width[0, 0]) == target.shape[-1]  # and indices are distinct
+        assert 0.75 * 0.8 <= float(height[0, 0] / width[0, 0]) <= 1.5 * 1.2
+        assert 0.15 * 196 * 0.85 <= target.shape[-1] <= 0.2 * 196 * 1.15
+
+
+def test_contexts_are_cut_at_random_members() -> None:
+    """Every member of a set is kept alike often; the published form keeps the first ones."""
+    member = torch.zeros(2, 10, dtype=torch.bool)
+    member[0, [1, 3, 5, 7, 9, 0]] = True
+    member[1, [2, 4, 6]] = True
+    rng = torch.Generator().manual_seed(0)
+    kept = torch.stack([MultiBlock().first_or_random(member, rng) for _ in range(600)])
+    assert kept.shape == (600, 2, 3) and bool((kept[:, 1] == torch.tensor([2, 4, 6])).all())
+    counts = torch.bincount(kept[:, 0].flatten(), minlength=10)
+    assert counts[member[0]].min() > 240 and counts[member[0]].max() < 360 and counts[~member[0]].sum() == 0
+    assert MultiBlock(as_published=True).first_or_random(member, rng).tolist() == [[0, 1, 3], [2, 4, 6]]
+
+
+def test_the_seed_decides() -> None:
+    for as_published in (False, True):
+        sampler = MultiBlock(as_published=as_published)
+        one, same, other = draw(sampler, seed=5), draw(sampler, seed=5), draw(sampler, seed=6)
+        assert torch.equal(one.context, same.context) and torch.equal(one.target, same.target)
+        assert one.target.shape != other.target.shape or not torch.equal(one.target, other.target)
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    draw(MultiBlock())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def frequency(index: Tensor, grid: Grid) -> Tensor:
+    """How often each cell is used, [H, W], of index sets [M, K]."""
+    counts = torch.zeros(grid.num_tokens).scatter_add_(0, index.flatten(), torch.ones(index.numel()))
+    return (counts / len(index)).view(grid.shape)
+
+
+def test_unbiased_masks_reach_all_borders_alike() -> None:
+    """Rows and columns mirror each other, first and last ones are used; the published sampler does neither."""
+    masks = [draw(MultiBlock(), batch=64, seed=seed) for seed in range(60)]
+    for sets in ([m.target.flatten(0, 1) for m in masks], [m.context for m in masks]):
+        used = torch.stack([frequency(index, IMAGE) for index in sets]).mean(0)
+        for axis in (0, 1):
+            profile = used.mean(axis)
+            assert float(profile.min()) > 0.01
+            assert float((profile - profile.flip(0)).abs().max()) < 0.05 * float(profile.mean())
+    published = [draw(MultiBlock(as_published=True), batch=64, seed=seed) for seed in range(20)]
+    used = torch.stack([frequency(m.context, IMAGE) for m in published]).mean(0)
+    assert float(used[-1].sum()) == float(used[:, -1].sum()) == 0
+    assert float(used[:4].sum()) > 2 * float(used[-5:-1].sum())
+
+
+def test_scale_and_aspect_are_drawn_apart() -> None:
+    """In the published form one draw decides both, so each area comes with one shape only."""
+    grid = Grid(("h", "w"), (40, 40))
+
+    def shapes(as_published: bool) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = {}
+        for seed in range(400):
+            sampler = MultiBlock(as_published=as_published)
+            size, _ = sampler.block_sizes(grid, torch.Generator().manual_seed(seed))
+            found.setdefault(round(size.height * size.width / 20), set()).add(size.height)
+        return found
+
+    spread = [sum(map(len, found.values())) / len(found) for found in (shapes(True), shapes(False))]
+    assert spread[1] > 2 * spread[0]
+
+
+def test_a_crowded_grid_gives_up_targets_for_a_context() -> None:
+    """Targets that cover nearly everything: after 20 draws the last one may be shown, and so on."""
+    sampler = MultiBlock(num_targets=2, target_scale=(0.9, 0.9), aspect=(1.0, 1.0), min_keep=30)
+    mask = draw(sampler, Grid(("h", "w"), (8, 8)), batch=4)
+    assert mask.context.shape[1] > 30
+
+
+@pytest.mark.parametrize("as_published", [False, True])
+def test_small_grids_are_refused(as_published: bool) -> None:
+    sampler = MultiBlock(as_published=as_published)
+    with pytest.raises(ValueError, match=r"3 x 3 tokens cannot keep more than min_keep = 10.*lower min_keep"):
+        draw(sampler, Grid(("h", "w"), (3, 3)))
+    with pytest.raises(ValueError, match=r"two axes \(h, w\)"):
+        draw(sampler, Grid(("t",), (196,)))
+
+
+def test_the_published_form_needs_room_for_the_border() -> None:
+    """16 cells of which 9 can be used: enough for the unbiased form alone."""
+    grid = Grid(("h", "w"), (4, 4))
+    draw(MultiBlock(num_targets=1), grid)
+    with pytest.raises(ValueError, match="4 x 4"):
+        draw(MultiBlock(num_targets=1, as_published=True), grid)
+
+
+def test_cells_of_a_block() -> None:
+    assert cells(torch.tensor(1), torch.tensor(2), BlockSize(2, 3), 6).tolist() == [8, 9, 10, 14, 15, 16]
+
+
+@pytest.mark.parametrize("as_published", [False, True])
+def test_speed(as_published: bool) -> None:
+    """The published sampler takes 9 to 18 ms; best of many, for the machine may be busy."""
+    sampler, rng = MultiBlock(as_published=as_published), torch.Generator().manual_seed(0)
+    times = []
+    for _ in range(30):
+        start = time.perf_counter()
+        sampler(IMAGE, 128, rng)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 5e-3
