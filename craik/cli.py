@@ -1,6 +1,7 @@
 """The command line. It imports a command's code, and torch, only when that command runs."""
 
 import difflib
+import errno
 import sys
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -36,6 +37,8 @@ def usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 fine, 1 failed, 2 bad usage or data, 3 collapsed, 130 interrupted."""
     arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) > 1 and arguments[0] == "help":
+        arguments = [arguments[1], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -59,18 +62,28 @@ def run(name: str, arguments: list[str]) -> int:
 
     from craik.errors import CraikError
 
-    module = importlib.import_module(f"craik.commands.{name}")
     try:
+        module = importlib.import_module(f"craik.commands.{name}")
         code: int = module.main(arguments)
     except CraikError as error:
-        print(f"craik {name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"craik {name}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
+        return fail(name, str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
         sys.stderr.close()
         return 1
+    except OSError as error:
+        wrong_path = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
+        where = "" if error.filename is None else f"{error.filename}: "
+        return fail(name, f"{where}{error.strerror or error}", 2 if wrong_path or error.errno == errno.EROFS else 1)
+    except KeyboardInterrupt:
+        return fail(name, "interrupted", 130)
+    except SystemExit as error:  # how the parser of options ends after --help, or after an option it does not know
+        return error.code if isinstance(error.code, int) else 0
+    return code
+
+
+def fail(name: str, message: str, code: int) -> int:
+    """Tell what went wrong; the exit code."""
+    print(f"craik {name}: {message}", file=sys.stderr)
     return code
 
 

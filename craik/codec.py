@@ -3,6 +3,7 @@
 import types
 import typing
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from craik.errors import UsageError
@@ -19,6 +20,8 @@ def encode(value: Any) -> Any:
         return {f.name: encode_field(getattr(value, f.name), hints[f.name]) for f in fields(value)}
     if isinstance(value, tuple | list):
         return [encode(v) for v in value]
+    if isinstance(value, Enum):
+        return value.value
     return value
 
 
@@ -45,6 +48,10 @@ def decode(hint: Any, data: Any, where: str = "config") -> Any:
     for choice in choices:
         if typing.get_origin(choice) is tuple and isinstance(data, list):
             return decode_tuple(typing.get_args(choice), data, where)
+        if isinstance(choice, type) and issubclass(choice, Enum):
+            if data in [member.value for member in choice]:
+                return choice(data)
+            continue
         if choice is float and isinstance(data, int | float) and not isinstance(data, bool):
             return float(data)
         if isinstance(choice, type) and isinstance(data, choice) and (choice is bool or not isinstance(data, bool)):

@@ -1,8 +1,9 @@
 """Pretraining from start to end: data, recipe, budget, loop, and the folder that comes out of it."""
 
 import copy
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from craik import api
 from craik.codec import decode, differences
 from craik.data.images import ImageData, load_images
 from craik.data.labels import LabelSpec
-from craik.data.loader import Loader
+from craik.data.loader import Loader, read_samples
 from craik.data.native import native_side
 from craik.errors import UsageError
 from craik.evaluate.features import Featurizer, extract
@@ -30,10 +31,12 @@ from craik.train.loop import Outcome, Pace, Probe, Run
 from craik.train.progress import Reporter, clock
 from craik.train.recipe import Recipe
 from craik.train.run import RunFolder, write_atomic
-from craik.train.runtime import Precision, Runtime, start
+from craik.train.runtime import Precision, Runtime, start, step_rng
 from craik.train.step import Stepper
 
 Json = dict[str, Any]
+FEW_IMAGES = 100
+FEW_SAMPLES = 64  # in a batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +60,12 @@ class Data:
     max_bad_fraction: float = 0.05
     """Fraction of the image files that may be unreadable."""
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit {self.limit}: use at least 1 image")
+        if not 0 <= self.max_bad_fraction <= 1:
+            raise ValueError(f"--max-bad-fraction {self.max_bad_fraction:g} is no fraction in [0, 1]")
+
     def spec(self) -> LabelSpec | None:
         """Where labels are, when the data does not say it."""
         if self.labels is None and self.label_column == "label" and self.split_column is None:
@@ -76,8 +85,9 @@ class Budget:
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
             raise ValueError("give one of --steps, --epochs and --minutes")
-        if (self.steps or 1) <= 0 or (self.minutes or 1) <= 0:
-            raise ValueError("--steps and --minutes have to be above 0")
+        for name, value in (("--steps", self.steps), ("--minutes", self.minutes)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} {value} has to be above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +110,13 @@ class Conduct:
     """Steps between checkpoints; by default one about every two minutes."""
     tensorboard: bool = False
     """Mirror metrics as TensorBoard files in the run folder (needs craik[track])."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"--seed {self.seed} is negative; give 0 or more")
+        for name in ("workers", "accumulate", "check_every", "checkpoint_every"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {value}: give at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +162,16 @@ def pretrain(
         CraikError: If the run fails.
     """
     reporter = reporter or Reporter()
-    refuse_existing(out, overwrite)
+    RunFolder.claim(out, overwrite)
+    if conduct.tensorboard:
+        require_tensorboard()
     with start(conduct.device, conduct.precision) as runtime:
+        reporter.enabled = reporter.enabled and runtime.is_main
         images, recipe = prepare(method, config, data, conduct, reporter)
         if init is not None:
             reporter.say("init: " + api.initialize(recipe.model, init, str(method), resample=init_resample))
         loader = make_loader(images, recipe, conduct, runtime)
+        try_out(recipe, images)
         total = plan_steps(budget, recipe, images, loader, conduct, runtime)
         record = {
             **api.describe(method, config),
@@ -199,10 +220,11 @@ def resume(
             f"{out} was made with another config ({'; '.join(changed)}). A run goes on as it began: leave these "
             f"options out, or start a new one: craik train {method} --out {out}2 --init {out}"
         )
-    stored = Conduct(**{**record["conduct"], "precision": Precision(record["conduct"]["precision"])})
+    stored = decode(Conduct, record["conduct"], "conduct")
     conduct = stored if conduct is None else replace(conduct, seed=stored.seed, accumulate=stored.accumulate)
-    data = Data(**{k: v for k, v in record["data"].items() if k not in ("fingerprint", "images")})
+    data = decode(Data, {k: v for k, v in record["data"].items() if k not in ("fingerprint", "images")}, "data")
     with start(conduct.device, conduct.precision) as runtime:
+        reporter.enabled = reporter.enabled and runtime.is_main
         images, recipe = prepare(method, config, data, conduct, reporter)
         if images.fingerprint != record["data"]["fingerprint"]:
             raise UsageError(
@@ -213,7 +235,9 @@ def resume(
         stepper = Stepper(recipe, runtime, record["steps"], conduct.seed, conduct.accumulate)
         restore(stepper, loader, folder, from_step, reporter)
         if runtime.is_main:
+            folder.sweep()
             folder.rewind(stepper.step)
+            checkpoint.forget_after(folder.checkpoints, stepper.step)
             folder.record("events", {"step": stepper.step, "kind": "resume"})
         return conduct_run(stepper, loader, images, folder, record, conduct, runtime, reporter, stop_at)
 
@@ -233,25 +257,18 @@ def restore(stepper: Stepper, loader: Loader, folder: RunFolder, from_step: int 
         return
     if found:
         raise UsageError(f"{folder.path}: all {len(found)} checkpoints are damaged; start a new run with --out")
+    if from_step is not None:
+        steps = sorted(c.step for c in checkpoint.listing(folder.checkpoints))
+        there = f"there are: {', '.join(map(str, steps))}" if steps else "it has none"
+        raise UsageError(f"{folder.path} has no checkpoint of step {from_step:,} or before; {there} (--from-step)")
     reporter.say(f"{folder.path} has no checkpoint yet; starting from step 0")
-
-
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that is in use before any work is done."""
-    folder = RunFolder(out)
-    if folder.config_path.exists() and not overwrite:
-        raise UsageError(
-            f"{out} holds a run already ({folder.progress()}). Continue it: craik train --resume {out}. "
-            f"Start anew: --out {out}2, or --overwrite to delete it"
-        )
 
 
 def prepare(method: Method, config: Any, data: Data, conduct: Conduct, reporter: Reporter) -> tuple[ImageData, Recipe]:
     """Load the images and build the model, and say what they are."""
     if not data.data:
         raise UsageError(f"craik train {method} needs images: --data PATH, or --data toy:shapes to try it out")
-    torch.manual_seed(conduct.seed)
-    recipe: Recipe = method.build(config)
+    recipe = build(method, config, conduct)
     began = time.perf_counter()
     images = load_images(
         data.data,
@@ -263,14 +280,50 @@ def prepare(method: Method, config: Any, data: Data, conduct: Conduct, reporter:
         workers=conduct.workers,
     )
     reporter.say(f"{images.summary()} (read in {time.perf_counter() - began:.1f} s)")
-    for note in images.notes:
+    for skipped in images.skipped[:3]:
+        reporter.say(f"  unreadable: {skipped.path}: {skipped.reason}", style="yellow")
+    for note in (*images.notes, *doubts(images, recipe, conduct)):
         reporter.say(note, style="yellow")
-    if recipe.batch < 64 and getattr(recipe.model, "regularizers", None):
-        reporter.say(
-            f"batch {recipe.batch}: statistics of a regularizer are noise below about 64; use a larger --batch",
-            style="yellow",
-        )
     return images, recipe
+
+
+def build(method: Method, config: Any, conduct: Conduct) -> Recipe:
+    """The parts of the method, with weights that follow from the seed."""
+    torch.manual_seed(conduct.seed)
+    try:
+        recipe: Recipe = method.build(config)
+    except ValueError as error:  # values that do not go together are the user's, as a size that a patch does not divide
+        raise UsageError(f"{method}: {error}. See craik train {method} --help") from None
+    if recipe.batch < 1 or recipe.batch % conduct.accumulate:
+        raise UsageError(f"--batch {recipe.batch} does not divide into --accumulate {conduct.accumulate} equal pieces")
+    if not recipe.epochs > 0:
+        raise UsageError(f"--epochs {recipe.epochs:g} has to be above 0")
+    return recipe
+
+
+def doubts(images: ImageData, recipe: Recipe, conduct: Conduct) -> Iterator[str]:
+    """What will hardly work, and what to do instead."""
+    if len(images) < FEW_IMAGES:
+        yield (
+            f"{len(images)} images: pretraining from scratch will not generalize. "
+            "Start from weights (--init RUN_OR_WEIGHTS) or add images"
+        )
+    piece = recipe.batch // conduct.accumulate
+    if piece < FEW_SAMPLES and (recipe.momentum is None or getattr(recipe.model, "regularizers", None)):
+        pieces = f" in {conduct.accumulate} pieces" if conduct.accumulate > 1 else ""
+        yield (
+            f"batch {recipe.batch}{pieces}: the regularizer's batch statistics are noise below about {FEW_SAMPLES} "
+            f"samples; use --batch {FEW_SAMPLES * conduct.accumulate} or more, or a method that needs none, such as ijepa"
+        )
+
+
+def try_out(recipe: Recipe, images: ImageData) -> None:
+    """Prepare two samples before anything is written: crops and masks that cannot be drawn are found now."""
+    samples = read_samples(images, np.arange(min(2, len(images))))
+    try:
+        recipe.prepare(samples, step_rng(0, 0))
+    except ValueError as error:
+        raise UsageError(f"these settings give no batch: {error}") from None
 
 
 def storage_side(path: str, view: int, *, labels: LabelSpec | None = None, split: str | None = None) -> int:
@@ -332,7 +385,6 @@ def conduct_run(
     stop_at: int | None = None,
 ) -> Result:
     """Run the loop, and write what it leaves: model, card, log."""
-    reporter.enabled = reporter.enabled and runtime.is_main
     recipe = stepper.recipe
     method = api.find_recorded(record)
     config = {key: record[key] for key in ("recipe", "variant", "config", "craik")}
@@ -425,11 +477,7 @@ def agreement_score(images: ImageData, num: int = 500) -> Score:
 
 def mirror(folder: RunFolder) -> Callable[[int, Mapping[str, Any]], None]:
     """A writer of TensorBoard files in the run folder."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UsageError("--tensorboard needs TensorBoard: pip install 'craik[track]'") from None
-    writer = SummaryWriter(str(folder.path / "tensorboard"))
+    writer = require_tensorboard()(str(folder.path / "tensorboard"))
 
     def write(step: int, row: Mapping[str, Any]) -> None:
         for name, value in row.items():
@@ -438,6 +486,15 @@ def mirror(folder: RunFolder) -> Callable[[int, Mapping[str, Any]], None]:
         writer.flush()
 
     return write
+
+
+def require_tensorboard() -> Any:
+    """torch's SummaryWriter, or an error that names the extra."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("--tensorboard needs TensorBoard: pip install 'craik[track]'") from None
+    return SummaryWriter
 
 
 def write_skipped(folder: RunFolder, images: ImageData) -> None:

@@ -1,20 +1,28 @@
 """Probing from start to end: a run, labeled images, and a report with baselines."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from craik import api
 from craik.codec import decode
+from craik.data.decode import UnreadableImage
+from craik.data.decode import decode as decode_image
 from craik.data.images import ImageData, load_images
 from craik.data.labels import LabelSpec
+from craik.data.source import open_source
 from craik.evaluate.attentive import AttentiveOptions
 from craik.evaluate.features import Featurizer, Pool
 from craik.evaluate.probe import probe
 from craik.evaluate.scores import ProbeOptions, ProbeReport
 from craik.pretrain import storage_side
+from craik.report.contact import Hit
+from craik.report.style import Picture
 from craik.train.recipe import Recipe
 
 
@@ -41,6 +49,48 @@ def read(source: Source, view: int, *, labels_required: bool = False) -> ImageDa
         max_bad_fraction=source.max_bad_fraction,
         labels_required=labels_required,
     )
+
+
+def hits(
+    source: Source, images: ImageData, rows: Sequence[int], scores: Sequence[float | None] | None = None
+) -> list[Hit]:
+    """Some images as a contact sheet shows them, with their cosines where these are given."""
+    pictures = originals(source, [images.paths[i] for i in rows])
+    scores = scores or [None] * len(rows)
+    found = []
+    for row, score in zip(rows, scores, strict=True):
+        picture = pictures.get(images.paths[row])
+        if picture is None:
+            picture = unsquash(images, row)
+        named = images.labels is not None and images.class_names is not None and images.labels[row] >= 0
+        label = images.class_names[images.labels[row]] if named else None  # type: ignore[index]
+        found.append(Hit(picture, images.paths[row], label, score))
+    return found
+
+
+def originals(source: Source, paths: Sequence[str], side: int = 256) -> dict[str, Picture]:
+    """Images read again at up to `side` px, since stored canvases are small and squashed; toy data has only these."""
+    if source.path.startswith("toy:"):
+        return {}
+    opened = open_source(source.path, labels=source.labels, split=source.split)
+    place = {path: i for i, path in enumerate(opened.paths)}
+    found = {}
+    for path in paths:
+        try:
+            picture = decode_image(opened.raw(place[path]))
+        except UnreadableImage:  # it could be read a moment ago: show what was kept of it
+            continue
+        picture.thumbnail((side, side))
+        found[path] = np.asarray(picture)
+    return found
+
+
+def unsquash(images: ImageData, row: int) -> Picture:
+    """A stored canvas in the aspect of its original, uint8 [H, W, 3]."""
+    canvas, (height, width) = images.take(np.array([row]))[0], images.sizes[row].tolist()
+    scale = images.side / max(height, width)
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    return np.asarray(Image.fromarray(canvas).resize(size))
 
 
 def random_twin(model: api.Model, seed: int = 1) -> Any:

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import tyro
 
-from craik.commands.arguments import parse, say
-from craik.commands.data import tell
+from craik.commands.arguments import parse, quoted, say
+from craik.commands.data import place_of, tell
 from craik.errors import UsageError
+
+DRAWN = 12  # groups on the contact sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Dedup:
     threshold: float = 0.98
     """Cosine similarity of centered features from which two images count as the same, in (0, 1]."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Contact sheet of the largest groups to write (.png)."""
+    """Contact sheet of the largest groups to write (.png); an older one is replaced."""
     limit: int | None = None
     """Look only at so many images."""
     device: str = "auto"
@@ -37,17 +39,22 @@ def main(arguments: list[str]) -> int:
     options = parse(Dedup, arguments, "dedup")
     if not 0 < options.threshold <= 1:
         raise UsageError(f"--threshold {options.threshold} is no cosine similarity in (0, 1]; try 0.98")
+    if options.out is not None and options.out.suffix != ".png":
+        raise UsageError(f"-o {options.out}: the contact sheet is a PNG; end it in .png")
     from craik import api
     from craik.evaluate.features import extract
     from craik.evaluate.neighbors import near_duplicates
-    from craik.probe_run import Source, read
-    from craik.report.neighbors import write_groups
+    from craik.probe_run import Source, hits, read
+    from craik.report.contact import duplicate_sheet
+    from craik.report.style import png
+    from craik.train.run import write_atomic
 
     model = api.load(options.run, device=options.device)
-    images = read(Source(path=options.images, limit=options.limit), model.recipe.view.size)
+    place = Source(path=options.images, limit=options.limit)
+    images = read(place, model.recipe.view.size)
     tell(images)
     groups = near_duplicates(extract(model.featurizer(), images, progress=True), options.threshold)
-    named = [[str(images.paths[i]) for i in group] for group in groups]
+    named = [[place_of(options.images, images.paths[i]) for i in group] for group in groups]
     if options.json:
         print(json.dumps(named))
     else:
@@ -56,7 +63,10 @@ def main(arguments: list[str]) -> int:
     extra = sum(len(group) - 1 for group in groups)
     say(f"{len(groups):,} groups with {extra:,} images more than needed, at cosine {options.threshold}")
     if options.out is not None and groups:
-        write_groups(options.out, images, groups)
+        title = f"Near-duplicates: the largest of {len(groups):,} groups, cosine at least {options.threshold}"
+        sheet = duplicate_sheet([hits(place, images, group) for group in groups[:DRAWN]], title)
+        write_atomic(options.out, png(sheet))
         say(f"contact sheet: {options.out}")
-    say("Next: look at the groups, and choose another --threshold if they are too loose or too strict")
+    again = f"craik dedup {quoted(options.run)} {quoted(options.images)}"
+    say(f"Next: look at the groups: {again} -o groups.png   or, if they are too loose: --threshold 0.99")
     return 0

@@ -1,15 +1,21 @@
 """craik demo: the main job on embedded data, offline."""
 
+from __future__ import annotations
+
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from craik.commands.arguments import parse, say
+from craik.commands.arguments import parse, quoted, say
 from craik.errors import UsageError
+
+if TYPE_CHECKING:
+    from craik.evaluate.factors import FactorReport
+    from craik.pretrain import Result
 
 RECIPE = "ijepa:tiny"
 
@@ -38,7 +44,9 @@ def main(arguments: list[str]) -> int:
     began = time.perf_counter()
     say(f"1/3  pretraining {RECIPE} on {options.images:,} procedural images; no labels, no download")
     out = options.out or free_folder(Path("runs/demo"))
-    result = train(options, out)
+    if train(options, out).outcome.interrupted:
+        say(f"{out}: saved. Go on: craik train --resume {quoted(out)}   and then: craik report {quoted(out)}")
+        return 130
     say("2/3  probing: what can be read from the frozen features, beside a random encoder and raw pixels")
     report = measure(out, options)
     say("3/3  drawing the report")
@@ -53,7 +61,7 @@ def main(arguments: list[str]) -> int:
     say("  craik train ijepa:small32 --data PATH/TO/IMAGES --out runs/mine --minutes 30")
     say("  craik report runs/mine")
     say("  craik search runs/mine QUERY.jpg --in PATH/TO/IMAGES")
-    return 0 if not result.outcome.interrupted else 130
+    return 0
 
 
 def free_folder(path: Path) -> Path:
@@ -65,7 +73,7 @@ def free_folder(path: Path) -> Path:
     return free
 
 
-def train(options: Demo, out: Path) -> "object":
+def train(options: Demo, out: Path) -> Result:
     """Pretrain, as craik train would."""
     from craik.pretrain import Budget, Data, pretrain
     from craik.recipes import find
@@ -75,7 +83,7 @@ def train(options: Demo, out: Path) -> "object":
     return pretrain(method, method.config, out, data, Budget(steps=options.steps))
 
 
-def measure(out: Path, options: Demo) -> "object":
+def measure(out: Path, options: Demo) -> FactorReport:
     """Read every factor of the toy data from frozen features."""
     from rich.console import Console
 

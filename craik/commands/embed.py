@@ -1,15 +1,24 @@
 """craik embed: features of images, in a file."""
 
+from __future__ import annotations
+
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from craik.commands.arguments import parse, say
+from craik.commands.arguments import parse, quoted, say
 from craik.commands.data import Labels, tell
 from craik.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from craik.data.images import ImageData
 
 SUFFIXES = (".npz", ".parquet", ".safetensors")
 
@@ -48,6 +57,8 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"-o {options.out}: end it in one of {', '.join(SUFFIXES)}")
     if options.out.exists() and not options.overwrite:
         raise UsageError(f"-o {options.out} exists; name another file, or --overwrite it")
+    if options.batch < 1:
+        raise UsageError(f"--batch {options.batch}: give at least 1")
     if options.pool == "tokens" and options.out.suffix == ".parquet":
         raise UsageError("tokens do not fit a table: use -o FILE.npz or FILE.safetensors")
     from craik import api
@@ -70,14 +81,12 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(row))
     which = "target (EMA) encoder" if model.has_slow_target else "encoder"
     say(f"{options.out}: {list(features.shape)} float32, {featurizer.pool.described}, of the {which}")
-    say(f"Next: craik search {options.run} QUERY.jpg --in {options.images}")
+    say(f"Next: craik search {quoted(options.run)} QUERY.jpg --in {quoted(options.images)}")
     return 0
 
 
-def write(out: Path, features: Any, images: Any) -> None:
+def write(out: Path, features: NDArray[np.float32], images: ImageData) -> None:
     """Write features, paths and labels so that the file is whole or absent."""
-    import io
-
     import numpy as np
 
     from craik.train.run import write_atomic

@@ -1,13 +1,21 @@
 """craik inspect: what is in a data set, and what is wrong with it."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from craik.commands.arguments import parse, say
-from craik.commands.data import Labels, tell
+from craik.commands.arguments import parse, quoted, say
+from craik.commands.data import Labels
+
+if TYPE_CHECKING:
+    from craik.data.images import ImageData
+
+MOST_CLASSES = 30  # that are printed
+MOST_SKIPPED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +56,22 @@ def main(arguments: list[str]) -> int:
         skipped = [{"path": s.path, "reason": s.reason} for s in images.skipped]
         row = {"images": len(images), "classes": counts, "skipped": skipped, "notes": list(images.notes)}
         print(json.dumps({**row, "sizes": {"min": images.sizes.min(0).tolist(), "max": images.sizes.max(0).tolist()}}))
-        return 0
-    tell(images)
+    else:
+        show(images, counts)
+    say(f"Next: craik train ijepa:tiny --data {quoted(options.path)} --out runs/a   (other recipes: craik recipes)")
+    return 0
+
+
+def show(images: ImageData, counts: dict[str, int]) -> None:
+    """What was found, for people."""
+    print(images.summary())
     low, high = images.sizes.min(0), images.sizes.max(0)
     print(f"sizes: {low[1]}x{low[0]} to {high[1]}x{high[0]} (width x height)")
-    for name, count in sorted(counts.items(), key=lambda item: -item[1])[:30]:
+    for name, count in sorted(counts.items(), key=lambda item: -item[1])[:MOST_CLASSES]:
         print(f"  {count:>8,}  {name}")
-    for skipped in images.skipped[:20]:
+    for skipped in images.skipped[:MOST_SKIPPED]:
         print(f"  unreadable: {skipped.path}: {skipped.reason}")
-    say(f"Next: craik train ijepa:small32 --data {options.path} --out runs/a")
-    return 0
+    for suffix, count in images.ignored.others[:MOST_SKIPPED]:
+        print(f"  ignored: {count:,} x {suffix}")
+    for note in images.notes:
+        say(note)

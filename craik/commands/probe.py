@@ -1,15 +1,23 @@
 """craik probe: what a run's features know, beside baselines."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from craik.commands.arguments import parse, say
+from craik.commands.arguments import parse, quoted, say
 from craik.commands.data import Labels, tell
 from craik.errors import UsageError
+
+if TYPE_CHECKING:
+    from craik.api import Model
+    from craik.data.images import ImageData
+    from craik.evaluate.scores import ProbeReport
+    from craik.probe_run import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +27,7 @@ class Probe:
     run: tyro.conf.Positional[str]
     """Run folder, or a model folder."""
     train: str | None = None
-    """Labeled images that probes are fitted on; without it, part of --test or of the run's own data."""
+    """Labeled images that probes are fitted on; without it, four fifths of --test."""
     test: str | None = None
     """Labeled images that they are scored on."""
     train_split: str | None = None
@@ -39,51 +47,43 @@ class Probe:
     """Draws validation splits, label subsets and resamples."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Where to write the result; RUN/probe.json by default."""
     json: bool = False
     """Print the result as JSON."""
+
+    def source(self, path: str, split: str | None) -> Source:
+        """Images at a path, as these options want them."""
+        from craik.probe_run import Source
+
+        return Source(path=path, labels=self.labels.spec(split), split=split, limit=self.limit)
 
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
     options = parse(Probe, arguments, "probe")
+    run = quoted(options.run)
     if options.test is None:
+        given = "PATH" if options.train is None else quoted(options.train)
         raise UsageError(
-            f"which images? craik probe {options.run} --train PATH --test PATH; without labels: "
-            f"craik probe {options.run} --test PATH --unsupervised"
+            f"which images are scored? craik probe {run} --train {given} --test PATH; without labels: "
+            f"craik probe {run} --test PATH --unsupervised"
         )
     from craik import api
-    from craik.probe_run import Source, probe_path, read, run_probe
+    from craik.probe_run import probe_path, read, run_probe
     from craik.train.run import write_atomic
 
     model = api.load(options.run, device=options.device)
     view = model.recipe.view.size
-    test = read(
-        Source(
-            path=options.test,
-            labels=options.labels.spec(options.test_split),
-            split=options.test_split,
-            limit=options.limit,
-        ),
-        view,
-    )
+    test = read(options.source(options.test, options.test_split), view, labels_required=not options.unsupervised)
     tell(test)
     if options.unsupervised:
-        return unsupervised(model, test, options.json)
+        return unsupervised(model, test, options)
     if options.train is None:
         train, test = test.split(0.8, seed=options.seed)
         say(f"no --train: fitting on {len(train):,} of these images, scoring on the other {len(test):,}")
     else:
-        train = read(
-            Source(
-                path=options.train,
-                labels=options.labels.spec(options.train_split),
-                split=options.train_split,
-                limit=options.limit,
-            ),
-            view,
-        )
+        train = read(options.source(options.train, options.train_split), view, labels_required=True)
         tell(train)
     report = run_probe(model, train, test, which=options.encoder, attentive=options.attentive, seed=options.seed)
     out = options.out or probe_path(options.run)
@@ -91,39 +91,37 @@ def main(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps(report.to_json()))
     else:
-        show(report, out)
-    say(f"Next: craik report {options.run}")
+        show(report)
+    say(f"protocol and intervals: {out}")
+    say(f"Next: craik report {run}")
     return 0
 
 
-def show(report: object, out: Path) -> None:
+def show(report: ProbeReport) -> None:
     """The table and what follows from it."""
     from rich.console import Console
 
-    from craik.evaluate.scores import ProbeReport
-
-    assert isinstance(report, ProbeReport)
     console = Console(highlight=False)
     console.print(report.table())
     for line in report.summary():
-        console.print(line)
-    say(f"protocol and intervals: {out}")
+        console.print(line, markup=False)
 
 
-def unsupervised(model: object, test: object, as_json: bool) -> int:
+def unsupervised(model: Model, test: ImageData, options: Probe) -> int:
     """Label-free measures: spectrum, and agreement of two crops."""
-    from craik.api import Model
-    from craik.data.images import ImageData
     from craik.evaluate.collapse import collapse_report
     from craik.evaluate.features import extract
     from craik.evaluate.monitor import crop_agreement
+    from craik.train.run import write_atomic
 
-    assert isinstance(model, Model) and isinstance(test, ImageData)
     featurizer = model.featurizer()
     row = {
         **collapse_report(extract(featurizer, test, progress=True)).to_json(),
         "crop_agreement": crop_agreement(featurizer, test),
         "crop_agreement_chance": 1 / len(test),
     }
-    print(json.dumps(row, indent=None if as_json else 1))
+    if options.out is not None:
+        write_atomic(options.out, json.dumps(row, indent=1) + "\n")
+    print(json.dumps(row, indent=None if options.json else 1))
+    say(f"Next: craik report {quoted(options.run)}")
     return 0

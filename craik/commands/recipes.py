@@ -23,10 +23,11 @@ def main(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps([asdict(row) for row in rows]))
         return 0
+    width = max(len(f"{row.name}:{name}") for row in rows for name, _ in row.variants)
     for row in rows:
         print(f"{row.name}  {row.title}")
         for name, purpose in row.variants:
-            print(f"  {row.name}:{name:<18} {purpose}")
-    say("Your own file works too: craik train ./mine.py:variant")
+            print(f"  {f'{row.name}:{name}':<{width}}  {purpose}")
+    say("Every number of one: craik train ijepa:tiny --help. Your own file works too: craik train ./mine.py:variant")
     say("Next: craik train ijepa:tiny --data toy:shapes --out runs/a")
     return 0

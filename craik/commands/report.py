@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from craik.commands.arguments import parse, say
+from craik.commands.arguments import parse, quoted, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +33,6 @@ def main(arguments: list[str]) -> int:
         media = sorted(str(p) for p in (options.run / "media").glob("*.png"))
         print(json.dumps({"report": str(page), "media": media}))
     say(f"{page}: open it in a browser; single pictures are in {options.run / 'media'}")
-    say(f"Next: craik probe {options.run} --train PATH --test PATH   or   craik embed {options.run} PATH -o FILE.npz")
+    run = quoted(options.run)
+    say(f"Next: craik probe {run} --train PATH --test PATH   or   craik embed {run} PATH -o FILE.npz")
     return 0

@@ -1,14 +1,20 @@
 """craik weights: other people's checkpoints, both ways."""
 
+from __future__ import annotations
+
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from craik.commands.arguments import parse, say
+from craik.commands.arguments import parse, quoted, say
 from craik.errors import UsageError
+
+if TYPE_CHECKING:
+    from craik.weights import WeightsInfo
 
 VERBS = ("info", "load", "export")
 
@@ -47,18 +53,26 @@ class Export:
     """New folder for config.json and model.safetensors."""
     encoder: Literal["target", "online"] = "target"
     """Which encoder; the target encoder is the one that the paper evaluates."""
+    json: bool = False
+    """Print the result as JSON."""
 
 
 def main(arguments: list[str]) -> int:
     """Run one of info, load and export."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(
+            "usage: craik weights info FILE           say what a file of published weights is\n"
+            "       craik weights load FILE -o DIR    make a model folder of it that every command reads\n"
+            "       craik weights export RUN -o DIR   write an encoder for transformers.IJepaModel\n\n"
+            "Each has --help. Train on from such weights: craik train RECIPE --init FILE"
+        )
+        return 0
     if not arguments or arguments[0] not in VERBS:
-        if arguments and arguments[0] in ("-h", "--help"):
-            say(
-                "usage: craik weights info FILE\n       craik weights load FILE -o DIR\n"
-                "       craik weights export RUN -o DIR"
-            )
-            return 0
-        raise UsageError("what to do with the weights? craik weights info FILE | load FILE -o DIR | export RUN -o DIR")
+        near = difflib.get_close_matches(arguments[0], VERBS, n=1) if arguments else []
+        raise UsageError(
+            (f"no {arguments[0]!r}; did you mean {near[0]}? " if near else "what to do with the weights? ")
+            + "craik weights info FILE | load FILE -o DIR | export RUN -o DIR"
+        )
     return {"info": info, "load": load, "export": export}[arguments[0]](arguments[1:])
 
 
@@ -70,29 +84,23 @@ def info(arguments: list[str]) -> int:
     found = read_info(options.file)
     if options.json:
         parts = {part.name: {"tensors": part.num_tensors, "parameters": part.num_parameters} for part in found.parts}
-        print(
-            json.dumps(
-                {
-                    "name": found.name,
-                    "layout": found.layout,
-                    "parts": parts,
-                    "image": found.image_size,
-                    "patch": found.patch,
-                    "extra": found.extra,
-                    "note": found.note,
-                }
-            )
-        )
-        return 0
-    print(f"{options.file}: {found.name} ({found.layout})")
+        row = {"name": found.name, "layout": found.layout, "parts": parts, "image": found.image_size}
+        print(json.dumps({**row, "patch": found.patch, "extra": found.extra, "note": found.note}))
+    else:
+        show(options.file, found)
+    say(f"Next: craik weights load {quoted(options.file)} -o models/a")
+    return 0
+
+
+def show(file: Path, found: WeightsInfo) -> None:
+    """What a file is, for people."""
+    print(f"{file}: {found.name} ({found.layout})")
     for part in found.parts:
         print(f"  {part.name:<16} {part.num_tensors:>5} tensors  {part.num_parameters / 1e6:>9.1f} M parameters")
     if found.extra:
         print(f"  not loaded: {', '.join(found.extra)}")
     if found.note:
         print(f"  {found.note}")
-    say(f"Next: craik weights load {options.file} -o models/a")
-    return 0
 
 
 def load(arguments: list[str]) -> int:
@@ -107,7 +115,7 @@ def load(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"model": str(options.out), "name": told}))
     say(f"{options.out}: {told}")
-    say(f"Next: craik embed {options.out} PATH -o features.npz")
+    say(f"Next: craik embed {quoted(options.out)} PATH -o features.npz")
     return 0
 
 
@@ -124,5 +132,8 @@ def export(arguments: list[str]) -> int:
         raise UsageError(f"{options.run}: its encoder is no ViT, and the I-JEPA layout of transformers holds only that")
     view = model.recipe.view
     export_hf(encoder, options.out, view.size, mean=view.mean, std=view.std)
-    say(f'{options.out}: transformers.IJepaModel.from_pretrained("{options.out}") gives the same features')
+    if options.json:
+        print(json.dumps({"folder": str(options.out), "encoder": options.encoder, "model": model.name}))
+    say(f"{options.out}: the {options.encoder} encoder of {options.run}, as transformers reads it")
+    say(f'Next, in Python: transformers.IJepaModel.from_pretrained("{options.out}")')
     return 0

@@ -82,12 +82,10 @@ class EMA(Target):
 
     @torch.no_grad()
     def update(self, encoder: nn.Module, momentum: float) -> None:
-        """One fused pass over all parameters; buffers (running statistics) are copied."""
+        """One fused pass over all parameters. Running statistics are the target's own: it sees whole inputs."""
         slow: list[Tensor] = list(self.encoder.parameters())
         fast: list[Tensor] = list(encoder.parameters())
         torch._foreach_lerp_(slow, fast, 1 - momentum)
-        for mine, theirs in zip(self.encoder.buffers(), encoder.buffers(), strict=True):
-            mine.copy_(theirs)
         self._passes_since_update = 0
 
     @torch.no_grad()

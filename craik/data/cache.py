@@ -101,7 +101,7 @@ def decode_source(
     total = len(source) * side * side * 3
     if len(source) <= IN_PROCESS and total <= IN_MEMORY:
         return _decode_in_memory(source, side, num_workers, progress)
-    folder = _cache_folder(cache_dir)
+    folder = cache_folder(cache_dir)
     if folder is None:
         decoded = _decode_in_memory if total <= 4 << 30 else _survey
         return decoded(source, side, num_workers, progress)
@@ -211,7 +211,7 @@ def _jobs(
         yield Job(part, raws, side, None if store is None else str(store), want_pixels)
 
 
-def _cache_folder(given: str | None) -> Path | None:
+def cache_folder(given: str | None = None) -> Path | None:
     """The folder of the cache, made if need be; None where nothing can be written."""
     chosen = given or os.environ.get("CRAIK_CACHE") or "~/.cache/craik"
     folder = Path(chosen).expanduser() / "images"
@@ -219,7 +219,7 @@ def _cache_folder(given: str | None) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if given:
-            raise UsageError(f"--cache-dir {given}: cannot be written ({error.strerror}). Name another.") from None
+            raise UsageError(f"cache folder {given}: cannot be written ({error.strerror}). Name another.") from None
         return None
     return folder if os.access(folder, os.W_OK) else None
 
@@ -257,7 +257,7 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
             raise UsageError(
-                f"{path.parent}: no room for decoded images ({error.strerror}). Set --cache-dir."
+                f"{path.parent}: no room for decoded images ({error.strerror}). Set CRAIK_CACHE=FOLDER."
             ) from None
 
 

@@ -13,7 +13,6 @@ from craik.data.source import open_source
 from craik.data.toy import SHAPES, draw_toy, parse_toy
 from craik.errors import UsageError
 
-FEW_IMAGES = 100
 _NOTHING = Ignored()
 
 
@@ -138,7 +137,7 @@ class ImageData:
     def summary(self) -> str:
         """One line: `photos/: 4,812 images (3 unreadable, 1 hidden ignored), 640x480 median, 10 classes`."""
         asides = [
-            *([f"{len(self.skipped):,} unreadable -> skipped.txt"] if self.skipped else []),
+            *([f"{len(self.skipped):,} unreadable"] if self.skipped else []),
             *([f"{_count(self.ignored.hidden, 'hidden item')} ignored"] if self.ignored.hidden else []),
             *([f"{_count(self.ignored.files, 'other file')} ignored"] if self.ignored.files else []),
         ]
@@ -185,7 +184,8 @@ def load_images(
     if labels_required and source.labels is None:
         raise UsageError(
             f"{source.name}: no labels. Sort the images into class sub-folders, or give --labels FILE.csv "
-            "(columns path,label; other names with --path-column and --label-column)."
+            "(columns path,label; other names with --path-column and --label-column). "
+            "Without labels: craik probe RUN --test PATH --unsupervised"
         )
     if limit is not None and limit < len(source):
         source = source.take(_spread(len(source), limit))
@@ -198,12 +198,6 @@ def _gather(source: Source, decoded: Decoded, size: int) -> ImageData:
     good = np.flatnonzero([not reason for reason in decoded.reasons])
     skipped = tuple(Skipped(source.paths[i], r) for i, r in enumerate(decoded.reasons) if r)
     labels, notes = source.labels, (*source.notes, *decoded.notes)
-    if len(good) < FEW_IMAGES:
-        notes = (
-            *notes,
-            f"{_count(len(good), 'image')}: pretraining from scratch will not generalise. "
-            "Start from weights (--init RUN_OR_WEIGHTS) or add images.",
-        )
     return ImageData(
         pixels=decoded.pixels if len(good) == len(source) else Rows(decoded.pixels, good),
         sizes=decoded.sizes[good],

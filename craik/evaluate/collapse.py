@@ -134,7 +134,7 @@ def look(
     chosen, rng = images.subset(rows), torch.Generator().manual_seed(seed)
     crops = torch.empty(len(rows), num_crops, features.shape[1])
     with evaluating(featurizer.encoder), torch.inference_mode():
-        for start, x, sizes in read(chosen, 256):
+        for start, x, sizes in read(chosen, featurizer.batch):
             x = x.to(featurizer.device)
             for crop in range(num_crops):
                 view = random_resized_crop(x, sizes, featurizer.image_size, scale=scale, rng=rng, flip_prob=0.5)

@@ -77,7 +77,7 @@ def factor_probe(
     random: Featurizer,
     *,
     raw_size: int = 32,
-    batch: int = 256,
+    batch: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> FactorReport:
@@ -92,7 +92,7 @@ def factor_probe(
         trained: What to measure, each under the name it has in the report.
         random: The same architecture with fresh weights.
         raw_size: Side of the images that the raw-pixel baseline sees [px].
-        batch: Images encoded at once.
+        batch: Images encoded at once; None takes what suits the device.
         seed: Draws validation splits and resamples.
         progress: Show a bar when it takes long.
 

@@ -15,6 +15,8 @@ from craik.data.augment import normalize, resize_center_crop
 from craik.data.images import ImageData
 from craik.evaluate.progress import watch
 
+CPU_BATCH = 64  # images encoded at once: larger ones fall out of the cache (measured 166 against 121 images/s at 256)
+DEVICE_BATCH = 256
 Triple = tuple[float, float, float]
 
 
@@ -65,6 +67,11 @@ class Featurizer:
     autocast: torch.dtype | None = None
     """Run the encoder in this half precision; None keeps float32."""
 
+    @property
+    def batch(self) -> int:
+        """How many images to encode at once on this device."""
+        return CPU_BATCH if torch.device(self.device).type == "cpu" else DEVICE_BATCH
+
     def __call__(self, x: Tensor, sizes: Tensor) -> Tensor:
         """Features of stored pixels.
 
@@ -89,15 +96,17 @@ def extract(
     featurizer: Featurizer,
     images: ImageData,
     *,
-    batch: int = 256,
+    batch: int | None = None,
     progress: bool = False,
     label: str = "features",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Features of all images in their order, [N, F] or [N, T, D] of `dtype`, on the CPU.
 
-    The encoder runs in evaluation and inference mode and is left as it was found.
+    The encoder runs in evaluation and inference mode and is left as it was found. Without `batch`, its size suits
+    the device.
     """
+    batch = batch or featurizer.batch
     num_batches = -(-len(images) // batch)
     out: Tensor | None = None
     with evaluating(featurizer.encoder):

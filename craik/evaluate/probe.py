@@ -181,7 +181,7 @@ def _attentive(name: str, featurizer: Featurizer, data: Classes, options: ProbeO
     )
     correct = torch.zeros(len(data.test), dtype=torch.float64)
     with evaluating(featurizer.encoder), torch.inference_mode():
-        for start, x, sizes in read(data.test, options.batch):
+        for start, x, sizes in read(data.test, options.batch or featurizer.batch):
             stop = start + len(x)
             correct[start:stop] = (fitted.predict(featurizer(x, sizes)) == data.test_y[start:stop]).double()
     detail = f"lr {fitted.lr:g}, {fitted.epochs:.1f} epochs of {len(y):,} images"

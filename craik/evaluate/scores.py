@@ -37,7 +37,8 @@ class ProbeOptions:
     """Side of the images that the raw-pixel baseline sees [px]; at most."""
     raw_bytes: int = 2 << 30
     """Memory for raw training pixels; their side is halved until they fit [bytes]."""
-    batch: int = 256
+    batch: int | None = None
+    """Images encoded at once; None takes what suits the device."""
     seed: int = 0
     progress: bool = False
 

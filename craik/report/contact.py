@@ -85,7 +85,7 @@ def duplicate_sheet(groups: Sequence[Sequence[Hit]], title: str = "Near-duplicat
     if not groups:
         raise ValueError("there is no group of near-duplicates to draw")
     shown = groups[:most]
-    columns = max(4, min(MOST, max(len(group) for group in shown)))
+    columns = max(6, min(MOST, max(len(group) for group in shown)))
     figure, axes = sheet(len(shown), columns, cell_height(columns) * len(shown) + 0.5)
     more = f" (the {len(shown)} largest of {len(groups):,} groups)" if len(groups) > len(shown) else ""
     headline(figure, title + more)
@@ -107,7 +107,7 @@ def cell_height(columns: int) -> float:
 
 def draw(axes: object, hit: Hit, text: str, color: str | None, columns: int) -> None:
     """One picture, its score above and its name below; the picture is centered in a square, not stretched."""
-    longest = max(8, 110 // columns)  # letters that fit under a picture
+    longest = max(8, 155 // columns)  # letters that fit under a picture
     picture = fit(hit.picture, SIDE)
     show(axes, picture, text)  # type: ignore[arg-type]
     if color is not None:

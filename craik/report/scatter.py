@@ -13,7 +13,7 @@ from torch import Tensor
 from craik.core.collapse import eigenspectrum
 from craik.report.style import DPI, OTHER, TRAINED, Picture, class_colors, fit, label, sheet, styled
 
-THUMB = 46  # longer side of a thumbnail in the picture [px]
+THUMB = 58  # longer side of a thumbnail in the picture [px]
 Floats = NDArray[np.float64]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from craik.core.tokens import Grid
+from craik.nn.encoder import Encoder
 from craik.report.style import Picture, enlarge, headline, sheet, show, styled
 
 Floats = NDArray[np.float32]
@@ -44,6 +45,19 @@ def similarity(tokens: Tensor, chosen: int, mean: Tensor, grid: Grid) -> Floats:
     """
     z = F.normalize(tokens.float() - mean.float(), dim=-1)
     return np.asarray((z @ z[chosen]).view(grid.shape).cpu(), dtype=np.float32)
+
+
+def last_attention(encoder: Encoder, x: Tensor) -> Tensor:
+    """Attention weights of the last block, mean over its heads, of normalized images x [B, 3, S, S]: [B, N, N]."""
+    tokens = encoder.embed(x)
+    trunk = encoder.trunk
+    *body, last = trunk.blocks
+    rotation = None if trunk.rotary is None else trunk.rotary(tokens.at)
+    h = tokens.x
+    for block in body:
+        h = block(h, rotation, tokens.valid)
+    weights: Tensor = last.attn.map(last.norm1(h), rotation)
+    return weights.mean(1)
 
 
 def salient(tokens: Tensor, mean: Tensor, grid: Grid) -> int:

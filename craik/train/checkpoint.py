@@ -10,7 +10,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +42,10 @@ class Checkpoint:
     def damage(self) -> str | None:
         """What is wrong with the files, or None."""
         try:
-            manifest = json.loads((self.path / MANIFEST).read_text())
-        except (OSError, ValueError) as error:
+            files = dict(json.loads((self.path / MANIFEST).read_text())["files"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             return f"manifest cannot be read ({error})"
-        for name, expected in manifest["files"].items():
+        for name, expected in files.items():
             file = self.path / name
             if not file.exists():
                 return f"{name} is missing"
@@ -65,12 +65,14 @@ def checksum(path: Path) -> int:
 
 def listing(folder: Path) -> list[Checkpoint]:
     """Complete checkpoints, newest first."""
-    found = [Checkpoint(p) for p in folder.glob(f"{PREFIX}*") if p.is_dir()]
+    found = [Checkpoint(p) for p in folder.glob(f"{PREFIX}*") if p.is_dir() and p.name[len(PREFIX) :].isdecimal()]
     return sorted(found, key=lambda c: c.step, reverse=True)
 
 
-def save(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Checkpoint:
-    """Write a checkpoint and drop all but the newest `keep` and the best. Called by all ranks."""
+def save(
+    folder: Path, step: int, state: dict[str, Any], keep: int = 2, also: Collection[int] = frozenset()
+) -> Checkpoint:
+    """Write a checkpoint and drop all but the newest `keep`, the best, and the steps in `also`. Called by all ranks."""
     alone = not dist.is_initialized()
     main = alone or dist.get_rank() == 0
     final = folder / f"{PREFIX}{step:08d}"
@@ -84,7 +86,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Check
         write_state(state, checkpoint_id=temporary, no_dist=alone)
     if main:
         seal(temporary, final)
-        prune(folder, keep)
+        prune(folder, keep, also)
     if not alone:
         dist.barrier()
     return Checkpoint(final)
@@ -107,15 +109,25 @@ def seal(temporary: Path, final: Path) -> None:
         os.close(descriptor)
 
 
-def prune(folder: Path, keep: int) -> None:
+def prune(folder: Path, keep: int, also: Collection[int] = frozenset()) -> None:
     """Delete old checkpoints and what an interrupted write left behind."""
-    kept = {c.path for c in listing(folder)[:keep]}
-    best = best_checkpoint(folder)
+    kept = {c.step for c in listing(folder)[:keep]} | set(also)
+    if best := best_checkpoint(folder):
+        kept.add(best.step)
     for checkpoint in listing(folder):
-        if checkpoint.path not in kept and (best is None or checkpoint.path != best.path):
+        if checkpoint.step not in kept:
             shutil.rmtree(checkpoint.path)
     for leftover in folder.glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Delete checkpoints after a step: a run that went back to it writes them again."""
+    for checkpoint in listing(folder):
+        if checkpoint.step > step:
+            shutil.rmtree(checkpoint.path)
+    if (best := read_best(folder)) is not None and best[0] > step:
+        (folder / BEST).unlink()
 
 
 def mark_best(folder: Path, step: int, score: float, by: str) -> None:
@@ -123,19 +135,26 @@ def mark_best(folder: Path, step: int, score: float, by: str) -> None:
     write_atomic(folder / BEST, json.dumps({"step": step, "score": score, "by": by}))
 
 
+def read_best(folder: Path) -> tuple[int, float] | None:
+    """Step and score of the checkpoint that is marked as the best; None without a mark, or with a damaged one."""
+    try:
+        row = json.loads((folder / BEST).read_text())
+        return int(row["step"]), float(row["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def best_score(folder: Path) -> float | None:
     """Score of the checkpoint that is marked as the best."""
-    path = folder / BEST
-    return float(json.loads(path.read_text())["score"]) if path.exists() else None
+    best = read_best(folder)
+    return None if best is None else best[1]
 
 
 def best_checkpoint(folder: Path) -> Checkpoint | None:
     """The checkpoint that is marked as the best."""
-    path = folder / BEST
-    if not path.exists():
-        return None
-    best = Checkpoint(folder / f"{PREFIX}{json.loads(path.read_text())['step']:08d}")
-    return best if best.path.is_dir() else None
+    best = read_best(folder)
+    found = None if best is None else Checkpoint(folder / f"{PREFIX}{best[0]:08d}")
+    return found if found is not None and found.path.is_dir() else None
 
 
 def load(checkpoint: Checkpoint, state: dict[str, Any]) -> dict[str, Any]:

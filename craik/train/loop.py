@@ -197,7 +197,8 @@ class Run:
         began = time.perf_counter()
         step = self.stepper.step
         state = {**self.stepper.state(), "loader": self.loader.state_dict()}
-        checkpoint.save(self.folder.checkpoints, step, state)
+        healthy = self.sentinel.last_healthy  # an alarm tells people to go back to it
+        checkpoint.save(self.folder.checkpoints, step, state, also=() if healthy is None else (healthy,))
         if self.stepper.runtime.is_main:
             if self.sentinel.healthy:
                 self.sentinel.last_healthy = step

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -23,11 +24,15 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def finite(value: Any) -> Any:
@@ -48,22 +53,36 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, config: Json, overwrite: bool = False) -> "RunFolder":
-        """A new run folder with its config.json.
+    def claim(cls, path: Path, overwrite: bool = False) -> "RunFolder":
+        """The place of a new run, of which nothing is written yet.
 
         Raises:
-            UsageError: If the folder holds a run already, or other files, and overwrite is off.
+            UsageError: If the folder holds a run already and overwrite is off, holds other files, or cannot be written.
         """
         run = cls(path)
         if run.config_path.exists() and not overwrite:
             raise UsageError(
-                f"{path} holds a run already ({run.progress()}). Continue it: craik train --resume {path}. "
-                f"Start anew: --out {path}2, or --overwrite to delete it"
+                f"{path} holds a run already ({run.progress()}). Continue it: craik train --resume {quote(str(path))}. "
+                f"Start anew: --out {quote(f'{path}2')}, or --overwrite to delete it"
             )
         if path.exists() and not path.is_dir():
             raise UsageError(f"--out {path} is a file; give a folder")
         if path.exists() and any(path.iterdir()) and not run.config_path.exists():
             raise UsageError(f"--out {path} is not empty and holds no run; give a new folder")
+        above = next(p for p in (path, *path.absolute().parents) if p.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            why = "is no folder" if not above.is_dir() else "cannot be written"
+            raise UsageError(f"--out {path}: {above} {why}; give a place of your own, such as --out ~/runs/a")
+        return run
+
+    @classmethod
+    def create(cls, path: Path, config: Json, overwrite: bool = False) -> "RunFolder":
+        """A new run folder with its config.json.
+
+        Raises:
+            UsageError: As `claim`.
+        """
+        run = cls.claim(path, overwrite)
         if run.config_path.exists():
             run.clear()
         path.mkdir(parents=True, exist_ok=True)
@@ -81,7 +100,12 @@ class RunFolder:
         run = cls(path)
         if not run.config_path.exists():
             what = "no such folder" if not path.exists() else "holds no run (config.json is missing)"
-            raise UsageError(f"{path}: {what}. Start one: craik train ijepa:tiny --data PATH --out {path}")
+            raise UsageError(f"{path}: {what}. Start one: craik train ijepa:tiny --data PATH --out {quote(str(path))}")
+        if not {"steps", "data", "conduct"} <= set(run.config):
+            raise UsageError(
+                f"{path} is a model folder, not a run: it has weights and no state to go on from. "
+                f"Start a run from them: craik train RECIPE --init {quote(str(path))} --data PATH --out runs/a"
+            )
         return run
 
     @property
@@ -112,10 +136,17 @@ class RunFolder:
         """Delete what a run wrote, and nothing else."""
         import shutil
 
-        for name in ("checkpoints", "model", "media"):
+        for name in ("checkpoints", "model", "media", "tensorboard"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Delete what writes that were cut off left behind."""
+        for folder in (self.path, self.model, self.path / "media"):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
 
     def record(self, name: str, row: Mapping[str, Any]) -> None:
         """Append one line to NAME.jsonl."""
@@ -164,6 +195,8 @@ RUN_FILES = (
     "report.html",
     "README.md",
     "probe.json",
+    "factors.json",
+    "non_finite_batch.pt",
 )
 """What a run writes beside its folders."""
 

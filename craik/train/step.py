@@ -97,7 +97,9 @@ class Stepper:
         while True:
             try:
                 return self.backward_pieces(batch)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 size = len(batch.parts[0].x)
                 if self.runtime.world > 1 or size % (2 * self.accumulate):
                     raise CraikError(
@@ -152,6 +154,11 @@ class Stepper:
         self.step, self.seed, self.accumulate = progress["step"], progress["seed"], progress["accumulate"]
         self.lay_out(progress["total"])
         checkpoint.set_rng_state(state["rng"])
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def refuse_non_finite(loss: Loss) -> None:

@@ -141,8 +141,6 @@ def test_conv_encoder() -> None:
     wanted = torch.tensor([[5, 1], [0, 0]])
     assert torch.equal(encoder(x, wanted=wanted).x, tokens.take(wanted).x)
     assert [layer.shape for layer in encoder.layers(x, 2)] == [(2, 96, 16), (2, 24, 24)]
-    with pytest.raises(ValueError, match="a ConvNet sees the whole image"):
-        encoder(x, keep=wanted)
 
 
 def test_projector() -> None:

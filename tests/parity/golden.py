@@ -56,6 +56,11 @@ def assert_close(ours: Tensor, golden: Tensor, atol: float, name: str = "") -> N
     assert gap <= atol, f"{name}: largest difference {gap:.2e}, allowed {atol:.1e}"
 
 
+def assert_output(ours: Tensor, golden: Tensor, atol: float, name: str = "") -> None:
+    """As `assert_close` for outputs of order 1; the bound grows with their root mean square above that."""
+    assert_close(ours, golden, atol * max(1.0, golden.double().square().mean().sqrt().item()), name)
+
+
 def assert_relative(ours: Tensor, golden: Tensor, rtol: float, name: str = "") -> None:
     """Largest difference at most rtol times the largest golden entry."""
     assert_close(ours, golden, rtol * golden.double().abs().max().item(), name)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from craik.weights import LoadedWeights, load
-from tests.parity.golden import Fixture, assert_close
+from tests.parity.golden import Fixture, assert_output
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_outputs(fixture: Fixture, loaded: LoadedWeights) -> None:
     ours = compute(fixture, loaded)
     assert sorted(ours) == sorted(fixture.outputs)
     for name, golden in fixture.outputs.items():
-        assert_close(ours[name], golden, 1e-9 if name.endswith("_f64") else fixture.config["tolerance"]["abs"], name)
+        assert_output(ours[name], golden, 1e-9 if name.endswith("_f64") else fixture.config["tolerance"]["abs"], name)
 
 
 def test_sizes_are_those_of_the_config(fixture: Fixture, loaded: LoadedWeights) -> None:

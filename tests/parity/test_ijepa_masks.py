@@ -53,6 +53,11 @@ def runs(fixture: Fixture, sampler: MultiBlock, grid: Grid) -> dict[str, list[Ma
     return drawn
 
 
+@pytest.fixture(scope="module")
+def measured(runs: dict[str, list[Mask]], grid: Grid) -> dict[str, dict[str, Any]]:
+    return {name: statistics(masks, grid) for name, masks in runs.items()}
+
+
 def histogram(values: Iterable[int]) -> dict[str, int]:
     return {str(value): count for value, count in Counter(values).items()}
 
@@ -145,10 +150,10 @@ def test_structure(runs: dict[str, list[Mask]], sampler: MultiBlock, grid: Grid)
         assert mask.context.shape[1] > sampler.min_keep
 
 
-def test_distributions(fixture: Fixture, runs: dict[str, list[Mask]], grid: Grid) -> None:
+def test_distributions(fixture: Fixture, measured: dict[str, dict[str, Any]]) -> None:
     recorded = fixture.json("distributions.json")
     for run in fixture.config["runs"]:
-        golden, ours = recorded[run["name"]], statistics(runs[run["name"]], grid)
+        golden, ours = recorded[run["name"]], measured[run["name"]]
         assert golden.keys() - {"first_iterations"} == ours.keys()
         assert ours["n_images"] == golden["n_images"]
         for name, value in golden.items():
@@ -173,14 +178,14 @@ def test_distributions(fixture: Fixture, runs: dict[str, list[Mask]], grid: Grid
         ("mean_union_target", "union_target_size_hist"),
     ],
 )
-def test_means(fixture: Fixture, runs: dict[str, list[Mask]], grid: Grid, mean: str, counts: str) -> None:
+def test_means(fixture: Fixture, measured: dict[str, dict[str, Any]], mean: str, counts: str) -> None:
     """Within the noise of the published code, or four standard errors of a difference where that is more.
 
     All images of a batch share their block sizes, so a batch counts as one draw for the error.
     """
     recorded = fixture.json("distributions.json")
     for run in fixture.config["runs"]:
-        golden, ours = recorded[run["name"]], statistics(runs[run["name"]], grid)
+        golden, ours = recorded[run["name"]], measured[run["name"]]
         value, error = mean_and_error(golden[counts])
         assert value == pytest.approx(golden[mean], rel=1e-6)
         draws = sum(golden[counts].values()) / run["iterations"]
@@ -188,12 +193,12 @@ def test_means(fixture: Fixture, runs: dict[str, list[Mask]], grid: Grid, mean: 
         assert ours[mean] == pytest.approx(golden[mean], abs=bound, rel=0), run["name"]
 
 
-def test_context_prefers_upper_rows(fixture: Fixture, runs: dict[str, list[Mask]], grid: Grid) -> None:
+def test_context_prefers_upper_rows(fixture: Fixture, measured: dict[str, dict[str, Any]], grid: Grid) -> None:
     """Cutting to a common length drops the bottom rows: the bias of each row is that of the published code."""
     recorded = fixture.json("distributions.json")
     for run in fixture.config["runs"]:
         rows = [
             torch.tensor(table["context_patch_frequency"]).view(grid.shape).mean(1)
-            for table in (recorded[run["name"]], statistics(runs[run["name"]], grid))
+            for table in (recorded[run["name"]], measured[run["name"]])
         ]
         assert float((rows[0] - rows[1]).abs().max()) <= noise(fixture, run, "frequency_max_abs") * 2 / 3

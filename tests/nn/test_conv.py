@@ -1,0 +1,47 @@
+"""The ConvNet encoder: tokens, masks without leaks, and stages as layers."""
+
+import pytest
+import torch
+
+from craik.nn.conv import ConvEncoder
+
+
+def encoder() -> ConvEncoder:
+    torch.manual_seed(0)
+    return ConvEncoder((8, 12, 16), stem_stride=2).eval()
+
+
+def test_tokens_are_the_cells_of_the_last_map() -> None:
+    net, x = encoder(), torch.randn(2, 3, 32, 32)
+    tokens = net(x)
+    assert net.grid((32, 32)).shape == (4, 4)
+    assert tokens.x.shape == (2, 16, 16)
+    assert tokens.at[0, 5].tolist() == [1.0, 1.0]
+    assert torch.equal(tokens.x[:, 5], net.features(x)[-1][:, :, 1, 1])
+
+
+def test_wanted_picks_tokens() -> None:
+    net, x = encoder(), torch.randn(2, 3, 32, 32)
+    wanted = torch.tensor([[3, 1], [0, 15]])
+    assert torch.equal(net(x, wanted=wanted).x, net(x).take(wanted).x)
+
+
+def test_hidden_cells_do_not_leak() -> None:
+    net, x = encoder(), torch.randn(2, 3, 32, 32)
+    keep = torch.tensor([[0, 1, 4, 5], [10, 11, 14, 15]])
+    other = x + torch.randn_like(x) * (1 - net.visible(x, keep))
+    assert not torch.equal(other, x)
+    assert torch.equal(net(x, keep=keep).x, net(other, keep=keep).x)
+    assert net(x, keep=keep).at[0, 2].tolist() == [1.0, 0.0]
+
+
+def test_layers_are_stages() -> None:
+    net, x = encoder(), torch.randn(2, 3, 32, 32)
+    layers = net.layers(x, 4)
+    assert [layer.shape for layer in layers] == [(2, 256, 8), (2, 64, 12), (2, 16, 16)]
+    assert torch.equal(layers[-1], net(x).x)
+
+
+def test_size_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a multiple of the stride 8"):
+        encoder().grid((30, 30))
