@@ -1,10 +1,7 @@
 """Stop-watches: phases of a step, the machine's peak in matrix products, waiting for data, memory."""
 
-import math
 import multiprocessing
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -153,8 +150,9 @@ def high_water(device: torch.device) -> float:
     """The largest size so far, of the GPU's memory or of this process [bytes]; NaN where it is not known."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    status = Path("/proc/self/status")  # getrusage would also count the process that started this one
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), float("nan"))
 
 
 def make(kind: str, setting: Setting, device: torch.device, bf16: bool) -> Contender:
@@ -169,8 +167,3 @@ def cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-
-
-def geometric_mean(values: list[float]) -> float:
-    """For ratios."""
-    return math.exp(statistics.fmean(map(math.log, values)))

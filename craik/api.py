@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from craik import __version__, weights
 from craik.codec import decode, encode
+from craik.data.decode import UnreadableImage
 from craik.data.decode import decode as decode_image
 from craik.data.images import ImageData
 from craik.errors import UsageError
@@ -84,7 +86,9 @@ class Model:
             float32 [B, D], [B, 4 D] or [B, N, D].
         """
         featurizer = self.featurizer(parse_pool(pool))
-        return extract(featurizer, as_image_data(images, self.recipe.view.size), batch=batch).numpy()
+        if isinstance(images, ImageData):
+            return extract(featurizer, images, batch=batch).numpy()
+        return embed_pictures(featurizer, images if isinstance(images, list) else [images], batch)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json and model.safetensors into a folder that `craik.load` reads."""
@@ -109,18 +113,42 @@ def load(source: str | Path, *, device: str = "auto") -> Model:
     Raises:
         UsageError: If there is no model there, or it does not fit its own config.
     """
+    chosen = choose_device(device)
     folder = own_folder(Path(source))
     if folder is None:
-        raise UsageError(
-            f"{source}: no model here (expected model/config.json and model/model.safetensors). "
-            "Train one: craik train ijepa:tiny --data PATH --out runs/a"
-        )
+        raise UsageError(f"{source}: {why_no_model(Path(source))}")
     config, tensors = read_weights(folder)
+    refuse_code_inside(config, folder)
     recipe = build(config)
     load_strict(recipe.model, tensors, str(folder / "model.safetensors"))
-    chosen = choose_device(device)
     recipe.model.to(chosen).eval()
     return Model(recipe, config, str(source), chosen)
+
+
+def why_no_model(source: Path) -> str:
+    """Why there is no model at a path, and what to do."""
+    if (source / "checkpoints").exists() or (source / "metrics.jsonl").exists():
+        return f"this run has saved no model yet. Go on with it: craik train --resume {quote(str(source))}"
+    published = source.is_file() or (source / "config.json").exists()
+    if published:
+        name = quote(str(source))
+        return f"no model that Craik wrote. If these are published weights: craik weights load {name} -o models/a"
+    what = "no such folder" if not source.exists() else "no model here (expected model/model.safetensors)"
+    return f"{what}. Train one: craik train ijepa:tiny --data PATH --out runs/a"
+
+
+def refuse_code_inside(config: Json, folder: Path) -> None:
+    """Refuse a model folder that brings a recipe file along: weights of other people must not run code.
+
+    Raises:
+        UsageError: If the recipe that config.json names lies in the folder.
+    """
+    name = str(config.get("recipe", ""))
+    if name.endswith(".py") and Path(name).resolve().is_relative_to(folder.resolve().parent):
+        raise UsageError(
+            f"{folder}: its recipe {name} lies in the folder itself and was not run. "
+            "If you trust it, move the recipe file elsewhere and name its new place in config.json"
+        )
 
 
 def from_weights(path: str | Path, *, heads: int | None = None) -> tuple[Model, str]:
@@ -149,17 +177,28 @@ def from_weights(path: str | Path, *, heads: int | None = None) -> tuple[Model, 
 
 
 def build(config: Json) -> Recipe:
-    """The built parts of a config.json."""
+    """The built parts of a config.json.
+
+    Raises:
+        UsageError: If its recipe is gone, or its values are not those of the recipe.
+    """
     method = find_recorded(config)
-    return method.build(decode(method.module.Config, config["config"]))
+    recipe: Recipe = method.build(decode(method.module.Config, config["config"]))
+    return recipe
 
 
 def find_recorded(config: Json) -> Method:
-    """The method that a config.json names."""
-    try:
-        return find(f"{config['recipe']}:{config['variant']}")
-    except KeyError as error:
-        raise UsageError(f"config.json has no {error}; it was not written by Craik") from None
+    """The method that a config.json names.
+
+    Raises:
+        UsageError: If it is gone, or named by a relative path, which only people write.
+    """
+    if missing := [key for key in ("recipe", "variant", "config") if key not in config]:
+        raise UsageError(f"config.json has no {', '.join(missing)}; it was not written by Craik")
+    name = str(config["recipe"])
+    if name.endswith(".py") and not Path(name).is_absolute():
+        raise UsageError(f"config.json names its recipe by a relative path ({name}), which Craik does not write")
+    return find(f"{name}:{config['variant']}")
 
 
 def describe(method: Method, config: Any) -> Json:
@@ -199,7 +238,9 @@ def initialize(model: nn.Module, source: str, asked: str, *, resample: bool = Fa
     """
     folder = own_folder(Path(source))
     if folder is not None:
-        load_strict(model, read_weights(folder)[1], f"{source} (asked for {asked})")
+        config, tensors = read_weights(folder)
+        made_by = f"{config.get('recipe')}:{config.get('variant')}"
+        load_strict(model, tensors, f"{source} was made by {made_by} and cannot start {asked}: it")
         return f"all weights from {source}"
     if not Path(source).exists():
         raise UsageError(f"--init {source}: no such run, model folder or checkpoint file")
@@ -210,7 +251,7 @@ def own_folder(source: Path) -> Path | None:
     """The folder with config.json and model.safetensors that Craik wrote in or under a path."""
     for folder in (source / "model", source):
         config = folder / "config.json"
-        if (folder / "model.safetensors").exists() and config.exists() and '"recipe"' in config.read_text():
+        if (folder / "model.safetensors").is_file() and config.is_file() and b'"recipe"' in config.read_bytes():
             return folder
     return None
 
@@ -218,9 +259,13 @@ def own_folder(source: Path) -> Path | None:
 def read_weights(folder: Path) -> tuple[Json, dict[str, Tensor]]:
     """config.json and the tensors of a model folder."""
     try:
-        return json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise UsageError(f"{folder} cannot be read: {error}") from None
+    if not isinstance(config, dict):
+        raise UsageError(f"{folder / 'config.json'} holds no JSON object; it was not written by Craik")
+    return config, tensors
 
 
 def save_model(folder: Path, model: nn.Module, config: Json) -> Path:
@@ -247,11 +292,13 @@ def from_pretrained(name: str | Path, *, device: str = "auto") -> Model:
     hub = import_hub("from_pretrained")
     try:
         folder = hub.snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors", "README.md"])
-    except (OSError, ValueError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError) as error:
+    except hub_failures(hub) as error:
         raise UsageError(
-            f"{name}: no such folder, and the hub has or gives no such model ({str(error).splitlines()[0]}). "
-            "Pass a local folder, or set HF_HOME to an offline copy"
+            f"{name}: no such folder, and the hub cannot be reached or has no such model ({first_line(error)}). "
+            "Pass a local folder, or set HF_HOME to where an offline copy lies"
         ) from None
+    if own_folder(Path(folder)) is not None and str(read_weights(Path(folder))[0].get("recipe")).endswith(".py"):
+        raise UsageError(f"{name} was made by a recipe file of its author, which Craik does not run")
     return replace(load(folder, device=device), source=str(name))
 
 
@@ -268,8 +315,11 @@ def push_to_hub(model: Model, repo_id: str, *, private: bool = False) -> str:
         try:
             address = hub.create_repo(repo_id, private=private, exist_ok=True)
             hub.upload_folder(repo_id=repo_id, folder_path=folder)
-        except (OSError, ValueError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError) as error:
-            raise UsageError(f"{repo_id}: the upload failed ({str(error).splitlines()[0]})") from None
+        except hub_failures(hub) as error:
+            raise UsageError(
+                f"{repo_id}: the upload failed ({first_line(error)}). Log in with `hf auth login`, and name the "
+                "repository OWNER/NAME"
+            ) from None
     return str(address)
 
 
@@ -283,20 +333,43 @@ def import_hub(what: str) -> Any:
     return huggingface_hub
 
 
-def as_image_data(images: Images, size: int) -> ImageData:
-    """Images of any of the accepted kinds, squashed to square canvases."""
-    if isinstance(images, ImageData):
-        return images
-    items = images if isinstance(images, list) else [images]
+def hub_failures(hub: Any) -> tuple[type[Exception], ...]:
+    """What the hub client raises when it is refused, or when there is no network."""
+    kinds: list[type[Exception]] = [OSError, ValueError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError]
+    try:
+        import httpx  # the client's own way to the network, absent from older ones
+    except ImportError:
+        return tuple(kinds)
+    return (*kinds, httpx.HTTPError)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message that may be long, or the name of an error without one."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def embed_pictures(featurizer: Featurizer, items: list[Any], batch: int) -> NDArray[np.float32]:
+    """Features of images of any of the accepted kinds, in their order; each is what it would be alone."""
     if not items:
         raise UsageError("no images to embed: the list is empty")
     pictures = [as_picture(item) for item in items]
-    alike = {p.size for p in pictures} == {(size, size)}
-    side = size if alike else 2 * size  # canvases hold whole images, squashed; the view is cut out of them
+    size = featurizer.image_size
+    exact = np.array([p.size == (size, size) for p in pictures])
+    out: NDArray[np.float32] | None = None
+    for side, rows in ((size, np.flatnonzero(exact)), (2 * size, np.flatnonzero(~exact))):
+        if len(rows):
+            features = extract(featurizer, squash([pictures[i] for i in rows], side), batch=batch).numpy()
+            out = np.empty((len(pictures), *features.shape[1:]), dtype=np.float32) if out is None else out
+            out[rows] = features
+    assert out is not None
+    return out
+
+
+def squash(pictures: list[Image.Image], side: int) -> ImageData:
+    """Whole images on square canvases of `side` px; the view is cut out of them in the aspect of the original."""
     canvas = np.stack([np.asarray(p.resize((side, side), Image.Resampling.BICUBIC)) for p in pictures])
     sizes = np.array([(p.height, p.width) for p in pictures], dtype=np.int32)
-    paths = [str(item) if isinstance(item, str | Path) else f"image {i}" for i, item in enumerate(items)]
-    return ImageData(pixels=canvas, sizes=sizes, name="images", paths=paths)
+    return ImageData(pixels=canvas, sizes=sizes, name="images", paths=[f"image {i}" for i in range(len(pictures))])
 
 
 def as_picture(item: Any) -> Image.Image:
@@ -308,7 +381,12 @@ def as_picture(item: Any) -> Image.Image:
             raise UsageError(f"an image array has to be uint8 [H, W, 3], got {item.dtype} {list(item.shape)}")
         return Image.fromarray(item)
     if isinstance(item, str | Path):
+        if Path(item).is_dir():
+            raise UsageError(f"{item} is a folder: give a list of its files, or: craik embed RUN {item} -o FILE.npz")
         if not Path(item).is_file():
             raise UsageError(f"{item}: no such image file")
-        return decode_image(Path(item))
+        try:
+            return decode_image(Path(item))
+        except UnreadableImage as error:
+            raise UsageError(f"{item}: cannot be read as an image ({error.reason})") from None
     raise UsageError(f"cannot read an image from {type(item).__name__}; give a path, a PIL image or an array")

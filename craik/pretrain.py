@@ -120,6 +120,16 @@ class Conduct:
 
 
 @dataclass(frozen=True, slots=True)
+class Init:
+    """Weights that a run starts from."""
+
+    source: str
+    """A run, a model folder, or a published checkpoint."""
+    resample: bool = False
+    """Interpolate position tables that were made for another image size."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a finished run came to."""
 
@@ -136,8 +146,7 @@ def pretrain(
     budget: Budget = Budget(),
     conduct: Conduct = Conduct(),
     *,
-    init: str | None = None,
-    init_resample: bool = False,
+    init: Init | None = None,
     overwrite: bool = False,
     stop_at: int | None = None,
     reporter: Reporter | None = None,
@@ -151,8 +160,7 @@ def pretrain(
         data: What to train on.
         budget: How long.
         conduct: Device, seed and pace.
-        init: A run, model folder or foreign weights to start from.
-        init_resample: Fit position tables of foreign weights made for another image size.
+        init: Weights to start from.
         overwrite: Delete the run that `out` holds.
         stop_at: Save and stop after this step, as if interrupted.
         reporter: Where progress is shown.
@@ -169,14 +177,14 @@ def pretrain(
         reporter.enabled = reporter.enabled and runtime.is_main
         images, recipe = prepare(method, config, data, conduct, reporter)
         if init is not None:
-            reporter.say("init: " + api.initialize(recipe.model, init, str(method), resample=init_resample))
+            reporter.say("init: " + api.initialize(recipe.model, init.source, str(method), resample=init.resample))
         loader = make_loader(images, recipe, conduct, runtime)
         try_out(recipe, images)
         total = plan_steps(budget, recipe, images, loader, conduct, runtime)
         record = {
             **api.describe(method, config),
             "steps": total,
-            "init": init,
+            "init": None if init is None else init.source,
             "data": {**asdict(data), "fingerprint": images.fingerprint, "images": len(images)},
             "conduct": asdict(conduct),
         }
@@ -313,7 +321,7 @@ def doubts(images: ImageData, recipe: Recipe, conduct: Conduct) -> Iterator[str]
         pieces = f" in {conduct.accumulate} pieces" if conduct.accumulate > 1 else ""
         yield (
             f"batch {recipe.batch}{pieces}: the regularizer's batch statistics are noise below about {FEW_SAMPLES} "
-            f"samples; use --batch {FEW_SAMPLES * conduct.accumulate} or more, or a method that needs none, such as ijepa"
+            f"samples; use --batch {FEW_SAMPLES * conduct.accumulate} or more, or a method that needs none (ijepa)"
         )
 
 
@@ -489,7 +497,7 @@ def mirror(folder: RunFolder) -> Callable[[int, Mapping[str, Any]], None]:
 
 
 def require_tensorboard() -> Any:
-    """torch's SummaryWriter, or an error that names the extra."""
+    """The SummaryWriter of torch, or an error that names the extra."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

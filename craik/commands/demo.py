@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from craik.pretrain import Result
 
 RECIPE = "ijepa:tiny"
+SMALLEST = 256  # images to learn from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> int:
     elif arguments and not arguments[0].startswith("-"):
         raise UsageError(f"no demo {arguments[0]!r}; there is: craik demo images")
     options = parse(Demo, arguments, "demo images")
+    if options.steps < 1 or options.images < SMALLEST:
+        raise UsageError(f"the demo wants --steps of at least 1 and --images of at least {SMALLEST}")
     began = time.perf_counter()
     say(f"1/3  pretraining {RECIPE} on {options.images:,} procedural images; no labels, no download")
     out = options.out or free_folder(Path("runs/demo"))

@@ -1,14 +1,19 @@
 """craik train: pretrain, or go on with a run."""
 
+from __future__ import annotations
+
 import json
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from craik.commands.arguments import parse, say
+from craik.commands.arguments import PLAIN, parse, quoted, say, wants_help
 from craik.errors import UsageError
+
+if TYPE_CHECKING:
+    from craik.pretrain import Result
 
 COLLAPSED = 3
 
@@ -17,7 +22,7 @@ COLLAPSED = 3
 class Where:
     """Where the run is written, and what it starts from."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Run folder to make."""
     init: str | None = None
     """Start from the weights of a run, a model folder, or a published checkpoint."""
@@ -33,12 +38,15 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Go on with a run from its newest whole checkpoint, as if it had never stopped."""
+    """Go on with a run from its newest whole checkpoint, as if it had never stopped.
+
+    A recipe and its options may be repeated, and have to be those of the run.
+    """
 
     resume: Path
     """Run folder."""
     from_step: int | None = None
-    """Go back to the newest checkpoint not after this step."""
+    """Go back to the newest checkpoint not after this step; what came after it is deleted."""
     stop_at: int | None = None
     """Save and stop after this step."""
     device: str | None = None
@@ -51,58 +59,94 @@ class Resume:
     """Print the result as JSON."""
 
 
+FIXED = (
+    "--out",
+    "-o",
+    "--data",
+    "--steps",
+    "--minutes",
+    "--seed",
+    "--accumulate",
+    "--precision",
+    "--init",
+    "--overwrite",
+)
+"""Options of a new run that a run keeps."""
+
+
 def main(arguments: list[str]) -> int:
     """Run the command."""
     if not arguments or arguments[0] in ("-h", "--help"):
         return show_help(asked=bool(arguments))
-    if "--resume" in arguments or any(a.startswith("--resume=") for a in arguments):
+    if any(a.split("=")[0] == "--resume" for a in arguments):
         return resume(arguments)
-    if arguments[0].startswith("-"):
+    spec, rest = arguments[0], arguments[1:]
+    if spec.startswith("-"):
         raise UsageError("the recipe comes first: craik train RECIPE --data PATH --out DIR; see craik recipes")
-    return train(arguments[0], arguments[1:])
+    if wants_help(rest) and ":" not in spec:
+        return show_variants(spec)
+    if rest and not rest[0].startswith("-"):
+        raise UsageError(f"{rest[0]}: is this the data? craik train {spec} --data {quoted(rest[0])} --out runs/a")
+    return train(spec, rest)
 
 
 def show_help(asked: bool) -> int:
     """What the command does, before a recipe is named."""
     from craik.recipes import builtin
 
-    say(
+    text = (
         "usage: craik train RECIPE[:variant] --data PATH --out DIR [--steps N | --epochs E | --minutes M] [options]\n"
         "       craik train --resume DIR\n\n"
         f"Recipes: {', '.join(builtin())}, or a file of your own: ./mine.py:variant\n"
         "Every option, those of the recipe included: craik train ijepa:tiny --help\n"
         "What there is: craik recipes"
     )
-    return 0 if asked else 2
+    if asked:
+        print(text)
+        return 0
+    say(text)
+    return 2
+
+
+def show_variants(spec: str) -> int:
+    """The variants of a recipe that was named without one."""
+    from craik.recipes import describe
+
+    print(describe(spec))
+    say(f"Every option of one: craik train {spec}:VARIANT --help")
+    return 0
 
 
 def train(spec: str, arguments: list[str]) -> int:
     """Pretrain from the beginning."""
-    from craik.pretrain import Budget, Conduct, Data, pretrain
+    from craik.pretrain import Budget, Conduct, Data, Init, pretrain
     from craik.recipes import find
 
     method = find(spec)
     default = method.config
-    flat = tyro.conf.arg(name="")  # sections show in --help, and their options have no prefix
+    flat = tyro.conf.arg(name="")  # options of sections have no prefix
     sections = [
-        ("where", Annotated[Where, flat], field(default_factory=Where)),
-        ("data", Annotated[Data, flat], field(default_factory=Data)),
-        ("budget", Annotated[Budget, flat], field(default_factory=Budget)),
-        ("conduct", Annotated[Conduct, flat], field(default_factory=Conduct)),
-        ("config", Annotated[type(default), flat], field(default_factory=lambda: default)),
+        ("where", Annotated[(Where, flat, *PLAIN)], field(default_factory=Where)),
+        ("data", Annotated[(Data, flat, *PLAIN)], field(default_factory=Data)),
+        ("budget", Annotated[(Budget, flat, *PLAIN)], field(default_factory=Budget)),
+        ("conduct", Annotated[(Conduct, flat, *PLAIN)], field(default_factory=Conduct)),
+        ("config", Annotated[type(default), flat, tyro.conf.AvoidSubcommands], field(default_factory=lambda: default)),
     ]
+    refuse_clashes(method, default, (Where, Data, Budget, Conduct))
     options: Any = parse(
         make_dataclass("Options", sections, frozen=True, kw_only=True),
         arguments,
         f"train {method}",
-        f"Pretrain {method}. Options under 'config' are the recipe's own.",
+        f"Pretrain {method}. {(type(default).__doc__ or '').strip()}",
+        plain=False,
     )
     where: Where = options.where
-    budgets = [name for name in ("--steps", "--epochs", "--minutes") if any(a.startswith(name) for a in arguments)]
-    if len(budgets) > 1:
+    given = {a.split("=")[0] for a in arguments}
+    if len(budgets := sorted(given & {"--steps", "--epochs", "--minutes"})) > 1:
         raise UsageError(f"{' and '.join(budgets)} contradict each other; give one")
     if where.out is None:
-        raise UsageError(f"where to? craik train {method} --data {options.data.data or 'PATH'} --out runs/a")
+        data = quoted(options.data.data) if options.data.data else "PATH"
+        raise UsageError(f"where to? craik train {method} --data {data} --out runs/a")
     result = pretrain(
         method,
         options.config,
@@ -110,55 +154,66 @@ def train(spec: str, arguments: list[str]) -> int:
         options.data,
         options.budget,
         options.conduct,
-        init=where.init,
-        init_resample=where.init_resample,
+        init=None if where.init is None else Init(where.init, where.init_resample),
         overwrite=where.overwrite,
     )
     return finish(result, where.fail_on_collapse, where.json)
 
 
+def refuse_clashes(method: Any, config: Any, sections: tuple[type, ...]) -> None:
+    """Refuse a recipe with a field that has the name of an option of craik train."""
+    taken = {f.name for section in sections for f in fields(section)}
+    if clashes := sorted(taken & {f.name for f in fields(config)}):
+        raise UsageError(
+            f"{method}: Config has fields with the names of options of craik train ({', '.join(clashes)}); rename them"
+        )
+
+
 def resume(arguments: list[str]) -> int:
-    """Go on with a run; a recipe and overrides may be repeated, and have to be those of the run."""
-    from craik.codec import encode
-    from craik.pretrain import Conduct, resume
+    """Go on with a run."""
+    spec = None if arguments[0].startswith("-") else arguments[0]
+    options, rest = tyro.cli(
+        Resume,
+        prog="craik train --resume",
+        args=arguments[1:] if spec else arguments,
+        return_unknown_args=True,
+        config=PLAIN,
+    )
+    if kept := sorted({a.split("=")[0] for a in rest} & set(FIXED)):
+        raise UsageError(
+            f"{', '.join(kept)}: a run goes on as it began, with its data, steps and seed. Leave it out, or start a "
+            f"new run from these weights: craik train RECIPE --init {quoted(options.resume)} --data PATH --out DIR"
+        )
+    from craik.codec import decode, encode
+    from craik.pretrain import Conduct
+    from craik.pretrain import resume as go_on
     from craik.recipes import find
     from craik.train.run import RunFolder
 
-    spec = None if arguments[0].startswith("-") else arguments[0]
-    options, rest = tyro.cli(
-        Resume, prog="craik train --resume", args=arguments[1:] if spec else arguments, return_unknown_args=True
-    )
-    folder = RunFolder.open(options.resume)
-    record = folder.config
-    overrides = None
+    record = RunFolder.open(options.resume).config
+    overrides = conduct = None
     if spec or rest:
         method = find(spec or f"{record['recipe']}:{record['variant']}")
-        overrides = encode(parse(type(method.config), rest, f"train {method} --resume", default=method.config))
-    conduct = None
-    if options.device or options.workers:
-        stored = dict(record["conduct"])
-        stored.update({k: v for k, v in (("device", options.device), ("workers", options.workers)) if v})
-        conduct = Conduct(**stored)
-    result = resume_run(resume, options, overrides, conduct)
+        default = decode(method.module.Config, record["config"]) if spec is None else method.config
+        config = parse(type(default), rest, f"train {method} --resume", default=default, plain=False)
+        overrides = encode(config)
+    if options.device is not None or options.workers is not None:
+        stored = decode(Conduct, record["conduct"], "conduct")
+        conduct = replace(stored, device=options.device or stored.device, workers=options.workers or stored.workers)
+    result = go_on(
+        options.resume, overrides=overrides, conduct=conduct, stop_at=options.stop_at, from_step=options.from_step
+    )
     return finish(result, options.fail_on_collapse, options.json)
 
 
-def resume_run(resume: Any, options: Resume, overrides: Any, conduct: Any) -> Any:
-    """The run, gone on with."""
-    return resume(
-        options.resume, overrides=overrides, conduct=conduct, stop_at=options.stop_at, from_step=options.from_step
-    )
-
-
-def finish(result: Any, fail_on_collapse: bool, as_json: bool) -> int:
+def finish(result: Result, fail_on_collapse: bool, as_json: bool) -> int:
     """Say how the run ended and what to do next; the exit code."""
     from craik.train.loop import probe_text
 
-    outcome, folder = result.outcome, result.folder
-    scores = probe_text(outcome.scores)
+    outcome, folder = result.outcome, quoted(result.folder)
     if as_json:
         row = {
-            "run": str(folder),
+            "run": str(result.folder),
             "step": outcome.step,
             "seconds": round(result.seconds, 1),
             "interrupted": outcome.interrupted,
@@ -167,11 +222,25 @@ def finish(result: Any, fail_on_collapse: bool, as_json: bool) -> int:
         }
         print(json.dumps(row))
     if outcome.interrupted:
-        say(f"{folder}: saved at step {outcome.step:,}. Go on: craik train --resume {folder}")
+        say(f"{result.folder}: saved at step {outcome.step:,}. Go on: craik train --resume {folder}")
         return 130
-    say(f"{folder}: done, {outcome.step:,} steps in {result.seconds / 60:.1f} min. {scores}")
-    for alarm in outcome.alarms:
-        say(f"ended with an alarm: {alarm}; see {folder / 'events.jsonl'}")
+    took = f"{outcome.step:,} steps, {result.seconds / 60:.1f} min."
+    say(f"{result.folder}: done, {took} {probe_text(outcome.scores)}".rstrip())
+    if outcome.alarms:
+        tell_alarms(result)
     say(f"Next: craik report {folder}   or   craik probe {folder} --train PATH --test PATH")
     collapsed = any("collapse" in alarm or "position-only" in alarm for alarm in outcome.alarms)
     return COLLAPSED if collapsed and fail_on_collapse else 0
+
+
+def tell_alarms(result: Result) -> None:
+    """The failures that were active at the end, and how to go back to before them."""
+    from craik.train.run import RunFolder
+
+    raised = {row["name"]: row for row in RunFolder(result.folder).rows("events") if row.get("kind") == "alarm"}
+    for name in result.outcome.alarms:
+        cure = f": {raised[name]['cure']}" if name in raised else ""
+        say(f"ended with an alarm: {name}{cure}")
+    steps = [raised[name]["last_healthy"] for name in result.outcome.alarms if name in raised]
+    if healthy := [step for step in steps if step is not None]:
+        say(f"Go back to before it: craik train --resume {quoted(result.folder)} --from-step {min(healthy)}")

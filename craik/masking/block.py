@@ -11,6 +11,10 @@ from craik.core.mask import Mask
 from craik.core.tokens import Grid
 
 
+PATIENCE = 20
+"""Draws of a context before something else is changed."""
+
+
 class BlockSize(NamedTuple):
     """Height and width of a block in tokens."""
 
@@ -53,11 +57,19 @@ class MultiBlock:
         """
         height, width = self.check(grid)
         size, context_size = self.block_sizes(grid, rng)
-        top, left = self.corners(grid, size, (batch, self.num_targets), rng)
-        targets = cells(top, left, size, width)  # [B, T, Kt]
-        hidden = torch.zeros(batch, self.num_targets, height * width, dtype=torch.bool)
-        hidden.scatter_(2, targets, True)
-        context = self.contexts(grid, context_size, hidden, rng)
+        targets, hidden = self.targets(grid, size, batch, rng)
+        context, poor = self.contexts(grid, context_size, hidden, rng)
+        for _ in range(0 if self.as_published else PATIENCE):
+            if not len(poor):
+                break
+            targets[poor], hidden[poor] = self.targets(grid, size, len(poor), rng)
+            context[poor], still = self.contexts(grid, context_size, hidden[poor], rng)
+            poor = poor[still]
+        if len(poor):
+            raise ValueError(
+                f"targets of {size.height} x {size.width} tokens leave no context of more than min_keep = "
+                f"{self.min_keep} on a grid of {height} x {width}: lower min_keep, num_targets or target_scale"
+            )
         return Mask(self.first_or_random(context, rng), targets)
 
     def check(self, grid: Grid) -> tuple[int, int]:
@@ -105,25 +117,32 @@ class MultiBlock:
         left = torch.randint(grid.shape[1] - size.width + room, shape, generator=rng)
         return top, left
 
-    def contexts(self, grid: Grid, size: BlockSize, hidden: Tensor, rng: torch.Generator) -> Tensor:
-        """Context block minus the targets hidden [B, T, N] of each sample, bool [B, N].
+    def targets(self, grid: Grid, size: BlockSize, batch: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Target blocks as token numbers [B, T, Kt], and as bool [B, T, N]."""
+        top, left = self.corners(grid, size, (batch, self.num_targets), rng)
+        targets = cells(top, left, size, grid.shape[1])
+        hidden = torch.zeros(batch, self.num_targets, grid.num_tokens, dtype=torch.bool)
+        return targets, hidden.scatter_(2, targets, True)
 
-        A context that is too small is drawn again; after every 20 draws one more target (the last first) may be
-        shown, until it is large enough.
+    def contexts(self, grid: Grid, size: BlockSize, hidden: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Context block minus the targets hidden [B, T, N] of each sample, bool [B, N]; and the samples that failed.
+
+        A context that is too small is drawn again. The published sampler, after every 20 draws, lets one more target
+        (the last first) be shown, until the context is large enough; ours gives the sample up, for new targets.
         """
         batch, num_targets, num_tokens = hidden.shape
         context = torch.zeros(batch, num_tokens, dtype=torch.bool)
         poor = torch.arange(batch)
         draws = 0
-        while len(poor):
+        while len(poor) and draws < PATIENCE * (num_targets + 1 if self.as_published else 1):
             top, left = self.corners(grid, size, (len(poor), 1), rng)
             block = torch.zeros(len(poor), num_tokens, dtype=torch.bool)
             block.scatter_(1, cells(top, left, size, grid.shape[1]).flatten(1), True)
-            apart = max(num_targets - draws // 20, 0)
+            apart = max(num_targets - draws // PATIENCE, 0)
             context[poor] = block & ~hidden[poor, :apart].any(1)
             poor = poor[context[poor].sum(1) <= self.min_keep]
             draws += 1
-        return context
+        return context, poor
 
     def first_or_random(self, member: Tensor, rng: torch.Generator) -> Tensor:
         """Members of each set bool [B, N] as indices, cut to the smallest set's length: [B, K] ascending."""

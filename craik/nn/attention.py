@@ -76,8 +76,8 @@ class Attention(nn.Module):
         return projected
 
     def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """[B, N, parts * D] -> parts tensors [B, H, N, d]."""
-        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        """[B, N, parts * D] -> parts tensors [B, H, N, d]; unbound where they lie, so that backward copies once."""
+        return tuple(part.transpose(1, 2) for part in x.unflatten(-1, (parts, self.heads, -1)).unbind(2))
 
     def map(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """Attention weights [B, H, N, N], to look at."""

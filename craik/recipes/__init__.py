@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -49,18 +51,44 @@ def find(spec: str) -> Method:
     Raises:
         UsageError: If there is no such recipe or variant; the nearest names are suggested.
     """
-    name, _, variant = spec.partition(":")
-    module = load_file(Path(name)) if name.endswith(".py") else load_builtin(name)
-    if not is_dataclass(getattr(module, "Config", None)) or not callable(getattr(module, "build", None)):
-        raise UsageError(f"{name} is no recipe: it has to define a dataclass Config and a function build(config)")
+    name, variant = spec.rsplit(":", 1) if ":" in spec and not spec.endswith(".py") else (spec, "")
+    module = load(name)
     known = variants(module)
-    if not known:
-        raise UsageError(f"{name} has no variants: define a function without arguments that returns a Config")
     if not variant:
-        raise UsageError(f"{spec}: which variant? {name} has {', '.join(known)}, e.g. {name}:{known[0]}")
+        raise UsageError(f"{spec}: which variant?\n{describe(name)}\nFor example: craik train {name}:{usual(known)}")
     if variant not in known:
         raise UsageError(f"{name} has no variant {variant!r}.{suggestion(variant, known)} It has: {', '.join(known)}")
+    if name.endswith(".py"):
+        name = str(Path(name).expanduser().resolve())  # a run is gone on with from any folder
     return Method(name, variant, module)
+
+
+def load(name: str) -> ModuleType:
+    """A recipe file, built in or a user's, with its Config, build and at least one variant.
+
+    Raises:
+        UsageError: If there is none, or it lacks one of these.
+    """
+    module = load_file(Path(name).expanduser()) if name.endswith(".py") else load_builtin(name)
+    if not is_dataclass(getattr(module, "Config", None)) or not callable(getattr(module, "build", None)):
+        raise UsageError(f"{name} is no recipe: it has to define a dataclass Config and a function build(config)")
+    if not variants(module):
+        raise UsageError(f"{name} has no variants: define a function without arguments that returns a Config")
+    return module
+
+
+def describe(name: str) -> str:
+    """The variants of a recipe, one line each."""
+    module = load(name)
+    known = variants(module)
+    width = max(map(len, known))
+    purpose = {v: (inspect.getdoc(getattr(module, v)) or "").split("\n")[0] for v in known}
+    return "\n".join(f"  {name}:{v:<{width}}  {purpose[v]}".rstrip() for v in known)
+
+
+def usual(known: list[str]) -> str:
+    """The variant to try first."""
+    return "tiny" if "tiny" in known else known[0]
 
 
 def load_builtin(name: str) -> ModuleType:
@@ -76,17 +104,24 @@ def load_builtin(name: str) -> ModuleType:
 
 def load_file(path: Path) -> ModuleType:
     """A user's recipe file."""
-    if not path.exists():
-        raise UsageError(f"{path}: no such recipe file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is not a Python file")
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
+        raise UsageError(f"{path}: no such recipe file." + (f" Did you mean {path.parent / near[0]}?" if near else ""))
+    path = path.resolve()
+    name = f"craik_recipe_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up by name
+    sys.modules[name] = module  # dataclasses look their module up by name
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # as `python mine.py` finds the files beside it
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UsageError(f"{path}: line {error.lineno}: {error.msg}") from None
+        raise UsageError(f"{error.filename}: line {error.lineno}: {error.msg}") from None
+    except (ImportError, NameError, AttributeError, TypeError, ValueError, LookupError) as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        raise UsageError(f"{path}: line {lines[-1] if lines else 1}: {type(error).__name__}: {error}") from None
     return module
 
 

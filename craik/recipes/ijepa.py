@@ -48,6 +48,7 @@ from craik.nn.predictor import Predictor
 from craik.nn.sizes import Size
 from craik.nn.tokenizer import Patchify
 from craik.train.optim import AdamW
+from craik.train.ranks import sum_over_ranks
 from craik.train.recipe import Recipe, Samples, View
 from craik.train.schedule import linear
 
@@ -192,7 +193,9 @@ def build(cfg: Config) -> Recipe:
     if cfg.fan_init:
         encoder.apply(init_fan)
         predictor.apply(init_fan)
-    regularizers = {"sigreg": Regularizer(cfg.sigreg, SIGReg(cfg.num_directions))} if cfg.sigreg else {}
+    regularizers = (
+        {"sigreg": Regularizer(cfg.sigreg, SIGReg(cfg.num_directions, reduce=sum_over_ranks))} if cfg.sigreg else {}
+    )
     return Recipe(
         model=JEPA(encoder, EMA(encoder), predictor, smooth_l1, regularizers),
         prepare=partial(prepare, cfg, grid),

@@ -43,6 +43,7 @@ from craik.nn.projector import projector
 from craik.nn.sizes import Size
 from craik.nn.tokenizer import Patchify
 from craik.train.optim import AdamW
+from craik.train.ranks import sum_over_ranks
 from craik.train.recipe import Recipe, Samples, View
 
 
@@ -100,7 +101,7 @@ class Config:
     """The encoder."""
     hidden: int = 2048
     """Hidden width of the projector."""
-    out: int = 512
+    embedding: int = 512
     """Width of the embedding that is trained; 64 to 1024 are alike in the paper's ablation."""
     global_views: Views = field(default_factory=lambda: Views(num=2, image=224, crop_scale=(0.3, 1.0)))
     """Views whose mean the others are pulled to."""
@@ -131,7 +132,7 @@ def vits16() -> Config:
 
 def tiny() -> Config:
     """A minute on a laptop: 32 px, a ConvNet of three narrow stages."""
-    return small(ConvTrunk(widths=(16, 32, 64)), image=24, view=32, hidden=128, out=32, batch=64, epochs=20)
+    return small(ConvTrunk(widths=(16, 32, 64)), image=24, view=32, hidden=128, embedding=32, batch=64, epochs=20)
 
 
 def conv32() -> Config:
@@ -146,14 +147,14 @@ def conv64() -> Config:
 
 
 def small(
-    trunk: ConvTrunk, *, image: int, view: int, epochs: float, hidden: int = 512, out: int = 64, batch: int = 64
+    trunk: ConvTrunk, *, image: int, view: int, epochs: float, hidden: int = 512, embedding: int = 64, batch: int = 64
 ) -> Config:
     """What the variants for a laptop share: two views, crops of 0.2 to 1, and a high learning rate."""
     scale = (0.2, 1.0)
     return Config(
         trunk=trunk,
         hidden=hidden,
-        out=out,
+        embedding=embedding,
         global_views=Views(num=2, image=image, crop_scale=scale, blur_prob=0.0, solarize_prob=0.0),
         local_views=Views(num=0, image=image, crop_scale=scale),
         view=view,
@@ -199,8 +200,8 @@ def build(cfg: Config) -> Recipe:
     encoder = build_trunk(cfg)
     model = LeJEPA(
         encoder,
-        projector(encoder.width, cfg.hidden, cfg.out),
-        SIGReg(cfg.num_directions),
+        projector(encoder.width, cfg.hidden, cfg.embedding),
+        SIGReg(cfg.num_directions, reduce=sum_over_ranks),
         SIGRegWeight.from_convex(cfg.lam),
     )
     return Recipe(

@@ -89,7 +89,7 @@ class Record:
     def seconds(self) -> float:
         """Training time [s]; a resumed run counts from 0 again, so its parts are added up."""
         clock = [float(row["seconds"]) for row in self.metrics if row.get("seconds") is not None]
-        ends = [now for now, after in zip(clock, [*clock[1:], 0.0], strict=True) if after < now]
+        ends = [now for now, after in zip(clock, [*clock[1:], 0.0], strict=False) if after < now]
         return sum(ends)
 
     @property

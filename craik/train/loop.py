@@ -205,7 +205,7 @@ class Run:
                 self.mark_best(step)
             if self.save_model is not None:
                 self.save_model()
-        self.clock.saved(step, time.perf_counter() - began)
+        self.clock.saved(time.perf_counter() - began)
 
     def mark_best(self, step: int) -> None:
         """Mark a checkpoint as the best by kNN where there are labels, else by effective rank; never by loss."""
@@ -285,16 +285,16 @@ class Clock:
         now = time.perf_counter()
         self.began, self.began_step = now, step
         self.row, self.row_step, self.row_wait, self.aside = now, step, 0.0, 0.0
-        self.check_end, self.check_step, self.check_cost = now, step, 0.0
-        self.save_end, self.save_step = now, step
+        self.check_end, self.check_cost, self.first_check = now, 0.0, 0.0
+        self.save_end = now
 
     def elapsed(self) -> float:
         """Seconds since the start of this process's part of the run."""
         return time.perf_counter() - self.began
 
     def left(self, step: int, total: int) -> float:
-        """Seconds to go at the pace so far."""
-        return self.elapsed() / max(step - self.began_step, 1) * (total - step)
+        """Seconds to go at the pace so far; the first check, which no training had preceded, is not counted."""
+        return (self.elapsed() - self.first_check) / max(step - self.began_step, 1) * (total - step)
 
     def log_due(self, pace: Pace) -> bool:
         """Whether it is time for a row; the first comes after the first step."""
@@ -322,12 +322,14 @@ class Clock:
 
     def checked(self, step: int, seconds: float) -> None:
         """A check ended that took so long."""
-        self.check_end, self.check_step, self.check_cost = time.perf_counter(), step, seconds
+        self.check_end, self.check_cost = time.perf_counter(), seconds
         self.aside += seconds
+        if step == self.began_step:
+            self.first_check = seconds
 
-    def saved(self, step: int, seconds: float) -> None:
+    def saved(self, seconds: float) -> None:
         """A checkpoint ended that took so long."""
-        self.save_end, self.save_step = time.perf_counter(), step
+        self.save_end = time.perf_counter()
         self.aside += seconds
 
 

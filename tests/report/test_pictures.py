@@ -263,7 +263,7 @@ def test_map_names_classes_and_marks_the_unlabeled() -> None:
 
 def test_labels_are_safe_to_draw() -> None:
     assert label("costs $5") == r"costs \$5"
-    assert label("漢字.png") == "??.png" or "漢" in label("漢字.png")
+    assert label("漢字.png") == "??.png"
     assert label("x" * 50, 11) == "xxxxx…xxxxx"
     assert label("a\nb\tc") == "a b c"
 
