@@ -64,7 +64,7 @@ def measure(name: str, options: Bench, device: torch.device, bf16: bool) -> tupl
     kinds += [("compiled", False)] if options.compile else []
     kinds += [(kind, True) for kind in ("reference", "ours", "together")] if bf16 else []
     contenders = [make(kind, setting, device, half) for kind, half in kinds]
-    result = race(contenders, work, options.rounds)
+    result = race(contenders, work, options.rounds, side=8192 if device.type == "cuda" else 2048)
     rows = []
     for (kind, half), contender in zip(kinds, contenders, strict=True):
         memory = peak_memory(name, kind, half, device, options.threads)

@@ -60,16 +60,23 @@ class Race:
         return statistics.median(flops / seconds / peak for seconds, peak in rounds)
 
 
-def race(contenders: list[Contender], work: Work, rounds: int) -> Race:
-    """Time the contenders one after the other, `rounds` times, after one step each that does not count."""
+def race(contenders: list[Contender], work: Work, rounds: int, side: int = 2048) -> Race:
+    """Time the contenders one after the other, `rounds` times, after one step each that does not count.
+
+    Args:
+        contenders: Who races.
+        work: What each of them has to do.
+        rounds: Steps that count.
+        side: Rows and columns of the matrices whose product gives the peak.
+    """
     device = work.images.device
     times = {contender.name: Times() for contender in contenders}
     peaks: dict[str, list[float]] = {"float32": [], "bf16": []}
     for contender in contenders:
         contender.step(work)
     for number in range(rounds):
-        peaks["float32"].append(matmul_peak(torch.float32, device))
-        peaks["bf16"].append(matmul_peak(torch.bfloat16, device))
+        peaks["float32"].append(matmul_peak(torch.float32, device, side))
+        peaks["bf16"].append(matmul_peak(torch.bfloat16, device, side))
         order = contenders if number % 2 == 0 else contenders[::-1]
         for contender in order:
             time_step(contender, work, number, times[contender.name])
@@ -102,12 +109,11 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matmul_peak(dtype: torch.dtype, device: torch.device) -> float:
-    """Best rate of square matrix products [FLOP/s]."""
-    side = 8192 if device.type == "cuda" else 1536
+def matmul_peak(dtype: torch.dtype, device: torch.device, side: int) -> float:
+    """Best rate of products of square matrices of this side [FLOP/s]."""
     a = torch.randn(side, side, device=device).to(dtype)
     b = torch.randn(side, side, device=device).to(dtype)
-    best = min(timed(lambda: a @ b, device) for _ in range(4))
+    best = min(timed(lambda: a @ b, device) for _ in range(3))
     return 2 * side**3 / best
 
 

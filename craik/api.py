@@ -20,6 +20,7 @@ from craik import __version__, weights
 from craik.codec import decode, encode
 from craik.data.decode import UnreadableImage
 from craik.data.decode import decode as decode_image
+from craik.data.hub import network_errors
 from craik.data.images import ImageData
 from craik.errors import UsageError
 from craik.evaluate.features import Featurizer, Pool, extract
@@ -292,7 +293,7 @@ def from_pretrained(name: str | Path, *, device: str = "auto") -> Model:
     hub = import_hub("from_pretrained")
     try:
         folder = hub.snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors", "README.md"])
-    except hub_failures(hub) as error:
+    except (ValueError, *network_errors()) as error:
         raise UsageError(
             f"{name}: no such folder, and the hub cannot be reached or has no such model ({first_line(error)}). "
             "Pass a local folder, or set HF_HOME to where an offline copy lies"
@@ -315,7 +316,7 @@ def push_to_hub(model: Model, repo_id: str, *, private: bool = False) -> str:
         try:
             address = hub.create_repo(repo_id, private=private, exist_ok=True)
             hub.upload_folder(repo_id=repo_id, folder_path=folder)
-        except hub_failures(hub) as error:
+        except (ValueError, *network_errors()) as error:
             raise UsageError(
                 f"{repo_id}: the upload failed ({first_line(error)}). Log in with `hf auth login`, and name the "
                 "repository OWNER/NAME"
@@ -331,16 +332,6 @@ def import_hub(what: str) -> Any:
     except ImportError:
         raise UsageError(f"{what} needs the Hugging Face hub client: pip install 'craik[hub]'") from None
     return huggingface_hub
-
-
-def hub_failures(hub: Any) -> tuple[type[Exception], ...]:
-    """What the hub client raises when it is refused, or when there is no network."""
-    kinds: list[type[Exception]] = [OSError, ValueError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError]
-    try:
-        import httpx  # the client's own way to the network, absent from older ones
-    except ImportError:
-        return tuple(kinds)
-    return (*kinds, httpx.HTTPError)
 
 
 def first_line(error: Exception) -> str:

@@ -84,7 +84,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
-            raise ValueError("give one of --steps, --epochs and --minutes")
+            raise ValueError("--minutes and --steps contradict each other; give one")
         for name, value in (("--steps", self.steps), ("--minutes", self.minutes)):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} {value} has to be above 0")

@@ -20,9 +20,10 @@ from craik.data.augment import normalize, resize_center_crop
 from craik.data.images import ImageData, load_images
 from craik.data.loader import read_samples
 from craik.errors import UsageError
-from craik.evaluate.features import Featurizer, evaluating, extract
+from craik.evaluate.features import Featurizer, extract
 from craik.evaluate.neighbors import centered, search
 from craik.nn.encoder import Encoder
+from craik.nn.mode import evaluating
 from craik.pretrain import Data, storage_side
 from craik.report.contact import Found, Hit, contact_sheet
 from craik.report.curves import curves
@@ -43,6 +44,7 @@ SECONDS = 20.0  # that features of one encoder may take; fewer images are looked
 NUM_TOKEN_IMAGES = 64  # images whose tokens fix the colors of feature maps
 NUM_SHOWN = 8  # images in a picture of maps
 NUM_QUERIES = 6  # lines of neighbors
+FEWEST_CELLS = 9  # of a grid that maps are drawn of
 READ_WHOLE = 60_000  # images up to which data is read as the run did, which finds its cache
 
 
@@ -224,6 +226,9 @@ def draw_scene(scene: Scene, run: Path, notes: list[str]) -> Iterator[Plate]:
             yield plate
     if not isinstance(scene.model.encoder, Encoder):
         notes.append("The encoder has no attention, so there is no attention map.")
+    if scene.grid.num_tokens < FEWEST_CELLS:
+        height, width = scene.grid.shape
+        notes.append(f"The encoder's last map has {height} x {width} cells, too few to draw feature maps of.")
 
 
 def plate(name: str, title: str, caption: str, figure: Figure) -> Plate:
@@ -233,6 +238,8 @@ def plate(name: str, title: str, caption: str, figure: Figure) -> Plate:
 
 def draw_features(scene: Scene, run: Path) -> Plate | None:
     """Feature maps; their basis is kept in the run, so that colors mean the same in the next report."""
+    if scene.grid.num_tokens < FEWEST_CELLS:
+        return None
     pictures, maps = [scene.crops[i] for i in scene.shown], {}
     kept = False
     for name, tokens in scene.tokens.items():
@@ -339,7 +346,7 @@ def chosen_patches(scene: Scene) -> list[int]:
 
 def draw_similarity(scene: Scene) -> Plate | None:
     """Similarity of a patch to all others, trained and random."""
-    if scene.grid.num_tokens < 4:
+    if scene.grid.num_tokens < FEWEST_CELLS:
         return None
     chosen, heats = chosen_patches(scene), []
     for name, tokens in scene.tokens.items():

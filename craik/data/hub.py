@@ -56,7 +56,7 @@ def _load(datasets: ModuleType, name: str, split: str) -> Any:
         return datasets.load_dataset(ident, config or None, split=split)
     except ValueError as error:
         raise UsageError(f"hf:{name}: {_line(error)} Choose with --split, or hf:{ident}:CONFIG.") from None
-    except _network_errors() as error:
+    except network_errors() as error:
         raise UsageError(
             f"hf:{name}: the hub is unreachable or has no such data set, and there is no offline copy "
             f"({type(error).__name__}: {_line(error)}). Pass a local folder or .parquet file with --data, "
@@ -64,10 +64,15 @@ def _load(datasets: ModuleType, name: str, split: str) -> Any:
         ) from None
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
+def network_errors() -> tuple[type[Exception], ...]:
     """What the hub client raises: OSError and its kin, and those of its http library."""
     errors: list[type[Exception]] = [OSError, RuntimeError]
-    for module, kind in (("httpx", "HTTPError"), ("huggingface_hub.errors", "HfHubHTTPError")):
+    for module, kind in (
+        ("httpx", "HTTPError"),
+        ("httpx2", "HTTPError"),
+        ("huggingface_hub.errors", "HfHubHTTPError"),
+        ("huggingface_hub.errors", "HFValidationError"),
+    ):
         try:
             errors.append(getattr(importlib.import_module(module), kind))
         except (ImportError, AttributeError):

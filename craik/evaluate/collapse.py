@@ -14,8 +14,9 @@ from torch import Tensor
 from craik.core.collapse import Spectrum, spectrum
 from craik.data.augment import random_resized_crop
 from craik.data.images import ImageData
-from craik.evaluate.features import Featurizer, evaluating, extract, read
+from craik.evaluate.features import Featurizer, extract, read
 from craik.evaluate.knn import nearest_agreement
+from craik.nn.mode import evaluating
 
 MAX_PAIRED = 4096  # samples whose pairs uniformity looks at
 

@@ -1,7 +1,6 @@
 """Features: what a frozen encoder says about every image of a data set."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import cast
@@ -14,6 +13,7 @@ from craik.core.tokens import Tokens
 from craik.data.augment import normalize, resize_center_crop
 from craik.data.images import ImageData
 from craik.evaluate.progress import watch
+from craik.nn.mode import evaluating
 
 CPU_BATCH = 64  # images encoded at once: larger ones fall out of the cache (measured 166 against 121 images/s at 256)
 DEVICE_BATCH = 256
@@ -135,15 +135,3 @@ def read(images: ImageData, batch: int) -> Iterator[tuple[int, Tensor, Tensor]]:
         rows = np.arange(start, min(start + batch, len(images)))
         pixels = torch.from_numpy(np.array(images.take(rows))).permute(0, 3, 1, 2)
         yield start, pixels, torch.from_numpy(np.array(images.sizes[rows]))
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every submodule then returns to the mode it had."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

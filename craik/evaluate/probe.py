@@ -14,10 +14,11 @@ from craik.data.images import ImageData
 from craik.evaluate.attentive import fit_attentive
 from craik.evaluate.bootstrap import LEVEL, RESAMPLES, Interval, difference_interval, mean_interval
 from craik.evaluate.classes import Classes, match_classes
-from craik.evaluate.features import Featurizer, Pool, evaluating, extract, raw_pixels, read
+from craik.evaluate.features import Featurizer, Pool, extract, raw_pixels, read
 from craik.evaluate.knn import knn_predict
 from craik.evaluate.linear import few_labels, fit_linear
 from craik.evaluate.scores import ATTENTIVE, KNN, LINEAR, MAJORITY, RANDOM, RAW, ProbeOptions, ProbeReport, Score
+from craik.nn.mode import evaluating
 
 
 @dataclass(frozen=True, slots=True)

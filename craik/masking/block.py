@@ -10,7 +10,6 @@ from torch import Tensor
 from craik.core.mask import Mask
 from craik.core.tokens import Grid
 
-
 PATIENCE = 20
 """Draws of a context before something else is changed."""
 

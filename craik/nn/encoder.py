@@ -54,8 +54,9 @@ class Encoder(nn.Module):
             Tokens [B, N, D], [B, K, D] with keep, [B, W, D] with wanted.
         """
         tokens = self.embed(x, keep)
-        if wanted is None:
-            return Tokens(self.trunk(tokens.x, tokens.at, tokens.valid), tokens.at, tokens.valid)
+        if wanted is None or wanted.shape[1] >= tokens.x.shape[1]:  # several masks may ask for a token twice
+            seen = Tokens(self.trunk(tokens.x, tokens.at, tokens.valid), tokens.at, tokens.valid)
+            return seen if wanted is None else seen.take(wanted)
         out = self.trunk(tokens.x, tokens.at, tokens.valid, lambda t: take(t, wanted))
         return Tokens(out, take(tokens.at, wanted))
 

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from craik.report.style import BAD, GOOD, INK, WIDTH, Picture, fit, frame, headline, label, sheet, show, styled
 
 SIDE = 192  # longer side of a picture on a sheet [px]
 MOST = 8  # pictures in a row
+NAME_SIZE = 7.5  # type of classes and names [pt]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,21 +104,28 @@ def duplicate_sheet(groups: Sequence[Sequence[Hit]], title: str = "Near-duplicat
 
 def cell_height(columns: int) -> float:
     """Height of a line of pictures with its texts [inches]."""
-    return WIDTH / columns + 0.42
+    return WIDTH / columns + 0.5
 
 
-def draw(axes: object, hit: Hit, text: str, color: str | None, columns: int) -> None:
-    """One picture, its score above and its name below; the picture is centered in a square, not stretched."""
-    longest = max(8, 155 // columns)  # letters that fit under a picture
-    picture = fit(hit.picture, SIDE)
-    show(axes, picture, text)  # type: ignore[arg-type]
+def draw(axes: Axes, hit: Hit, text: str, color: str | None, columns: int) -> None:
+    """One picture as it is, not stretched, with its score above, its class and name below."""
+    show(axes, fit(hit.picture, SIDE), text)
+    axes.set_anchor("N")
     if color is not None:
-        frame(axes, color, 3.0)  # type: ignore[arg-type]
-    name = label(hit.name.rsplit("/", 1)[-1], longest)
-    lines = name if hit.label is None else f"{label(hit.label, longest)}\n{name}"
-    axes.annotate(  # type: ignore[attr-defined]
-        lines, (0.5, 0), xytext=(0, -4), xycoords="axes fraction", textcoords="offset points", **NAME
+        frame(axes, color, 3.0)
+    room = 0.92 * 72 * WIDTH / columns
+    lines = [hit.name.rsplit("/", 1)[-1]] if hit.label is None else [hit.label, hit.name.rsplit("/", 1)[-1]]
+    shown = "\n".join(label(line, 60, room, NAME_SIZE) for line in lines)
+    below = axes.annotate(
+        shown,
+        (0.5, 0),
+        xytext=(0, -4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=NAME_SIZE,
+        color="#444444",
+        linespacing=1.15,
     )
-
-
-NAME = {"ha": "center", "va": "top", "fontsize": 7.5, "color": "#444444", "linespacing": 1.15}
+    below.set_in_layout(False)  # room is left by cell_height; names are cut to the width of their picture

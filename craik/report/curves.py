@@ -167,7 +167,7 @@ def band(axes: Axes, low: float, high: float, text: str, good: bool = False) -> 
 
 def limits(axes: Axes, low: float, high: float, room: float = 1.12) -> None:
     """Axis from low to a little above high."""
-    axes.set_ylim(low, low + room * max(high - low, 1e-9))
+    axes.set_ylim(low, low + (room * (high - low) if high - low > 1e-12 else 1.0))
 
 
 def log_scale(axes: Axes) -> None:
@@ -293,8 +293,9 @@ def draw_rate(axes: Axes, record: Record) -> None:
         twin = right(axes, record.series("wait_share"), "waiting for data (right)", "waiting [%]", 100.0)
         twin.set_ylim(0, 100)
         twin.axhline(40, color=BAD, linewidth=1, linestyle=":")
-        text = {"fontsize": 8, "color": "#9c4500", "ha": "right", "va": "bottom"}
-        twin.annotate("starved above (dashed)", (0.99, 40), xycoords=("axes fraction", "data"), **text)
+        halo = [withStroke(linewidth=2.5, foreground="white", alpha=0.8)]
+        text = {"fontsize": 8, "color": "#9c4500", "ha": "right", "va": "bottom", "path_effects": halo}
+        axes.annotate("starved above (dashed)", (0.99, 0.4), xycoords="axes fraction", **text)
 
 
 def right(axes: Axes, series: Series, name: str, unit: str, scale: float) -> Axes:

@@ -114,7 +114,7 @@ def feature_sheet(pictures: list[Picture], maps: dict[str, list[Floats]]) -> Fig
     """
     blocks = 2 if len(pictures) > 4 else 1  # side by side, to use the width
     rows, columns = -(-len(pictures) // blocks), 1 + len(maps)
-    figure, axes = sheet(rows, blocks * columns, 10.0 / (blocks * columns) * rows + 0.22 * rows + 0.6)
+    figure, axes = sheet(rows, blocks * columns, 10.0 / (blocks * columns) * rows + 0.17 * rows + 0.45)
     headline(figure, "Features as colors: first three principal components of the tokens as red, green, blue")
     for place in axes.flat:
         place.set_axis_off()

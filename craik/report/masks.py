@@ -103,13 +103,20 @@ def outline(axes: object, target: Tensor, grid: Grid, picture: Picture, color: s
 
 @styled
 def view_sheet(views: list[list[Picture]]) -> Figure:
-    """One row per image with the views that the model was shown of it, for methods that compare views."""
+    """The views that the model was shown of each image, for methods that compare views.
+
+    Few views leave room for several images in a row.
+    """
     columns = max(len(row) for row in views)
-    figure, axes = sheet(len(views), columns, 10.0 / max(columns, 5) * len(views) + 0.5)
+    blocks = min(len(views), max(1, 6 // columns))
+    rows = -(-len(views) // blocks)
+    figure, axes = sheet(rows, blocks * columns, 10.0 / (blocks * columns) * rows + 0.2 * rows + 0.5)
     headline(figure, "Views of the same image that the model learns to bring together")
-    for row, places in zip(views, axes, strict=True):
-        for number, (picture, place) in enumerate(zip(row, places, strict=False), start=1):
-            show(place, enlarge(picture, 160), f"view {number}, {len(picture)} px")
-        for place in places[len(row) :]:
-            place.set_visible(False)
+    for place in axes.flat:
+        place.set_axis_off()
+    for number, some in enumerate(views):
+        row, block = divmod(number, blocks)
+        for view, picture in enumerate(some):
+            place = axes[row, block * columns + view]
+            show(place, enlarge(picture, 160), f"image {number + 1}, view {view + 1}")
     return figure

@@ -136,8 +136,9 @@ def compared(record: Record, history: str) -> Verdict:
         if last is None or random is None:
             continue
         beside = f"{title} is {last:.1%}, {random:.1%} for a random encoder."
-        if record.step == 0:
-            return Verdict(Level.unclear, "Not trained yet", f"{beside} {history}".strip())
+        if record.series(name).steps.max() == 0:
+            text = f"The only check so far was before the first step: {beside} {history}"
+            return Verdict(Level.unclear, "Too early to say", text.strip())
         if last - random > noise(random):
             return Verdict(Level.good, "Healthy", f"No alarm holds, and {beside} {history}".strip())
         text = f"No alarm holds, but {beside} That is within noise of what random weights give. {history}"

@@ -122,4 +122,4 @@ def mark(axes: Axes, chosen: int, grid: Grid, picture: Picture) -> None:
     row, column = divmod(chosen, grid.shape[1])
     for color, width in (("black", 3.6), ("white", 1.6)):
         corner = (column * x - 0.5, row * y - 0.5)
-        axes.add_patch(Rectangle(corner, x, y, fill=False, edgecolor=color, linewidth=width))
+        axes.add_patch(Rectangle(corner, x, y, fill=False, edgecolor=color, linewidth=width, clip_on=False))

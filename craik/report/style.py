@@ -9,7 +9,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -100,14 +101,37 @@ def frame(axes: Axes, color: str, width: float = 3.0, style: str = "-") -> None:
         spine.set(visible=True, color=color, linewidth=width, linestyle=style)
 
 
-def label(text: str, longest: int = 28) -> str:
-    """Text from outside, safe to draw: cut in its middle, no mathematics, no letter that the font lacks."""
+def label(text: str, longest: int = 28, points: float = float("inf"), size: float = 10.0) -> str:
+    """Text from outside, safe to draw: cut in its middle, no mathematics, no letter that the font lacks.
+
+    Args:
+        text: What to draw.
+        longest: Most letters.
+        points: Most width in type of `size` [pt].
+        size: Size of the type [pt].
+    """
     known = glyphs()
     clean = "".join(c if ord(c) in known else "?" for c in " ".join(text.split()))
-    if len(clean) > longest:
-        head = (longest - 1) // 2
-        clean = f"{clean[:head]}…{clean[len(clean) - (longest - 1 - head) :]}"
-    return clean.replace("$", r"\$")
+    kept = min(len(clean), longest)
+    while kept > 1 and width_of(cut(clean, kept), size) > points:
+        kept -= 1
+    return cut(clean, kept).replace("$", r"\$")
+
+
+def cut(text: str, longest: int) -> str:
+    """Text of at most `longest` letters; what is left out of its middle is an ellipsis."""
+    if len(text) <= longest:
+        return text
+    head = longest // 2
+    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
+
+
+def width_of(text: str, size: float) -> float:
+    """Width of a line of text [pt]."""
+    width, _, _ = TextToPath().get_text_width_height_descent(
+        text, FontProperties(STYLE["font.family"], size=size), False
+    )
+    return float(width)
 
 
 @cache

@@ -1,7 +1,5 @@
 """Checks: look at a model in training without disturbing it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -15,24 +13,12 @@ from craik.core.target import EMA
 from craik.core.tokens import Tokens
 from craik.data.augment import normalize, resize_center_crop
 from craik.data.loader import Images, read_samples
+from craik.nn.mode import evaluating
 from craik.train.health import Errors, Observation, prediction_errors
 from craik.train.recipe import Learner, Recipe, View
 from craik.train.runtime import Runtime, step_rng
 
 CHECK_SEED = 0x5EED
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients, and the previous modes of all modules afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def show(samples_x: Tensor, sizes: Tensor, view: View) -> Tensor:
@@ -70,7 +56,7 @@ class Checker:
     def observe(self, step: int) -> Observation:
         """What the model is like after a step."""
         model = cast(Learner, self.recipe.model)
-        with evaluating(self.recipe.model), self.runtime.autocast():
+        with evaluating(self.recipe.model), torch.inference_mode(), self.runtime.autocast():
             pooled, rms, tokens = self.embed(model.target.representation(model.encoder))
             share = None
             errors: Errors | None = None

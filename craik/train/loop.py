@@ -136,6 +136,7 @@ class Run:
     def log(self, loss: Loss, samples: Samples) -> None:
         """One row of metrics, the progress line, and the alarms that timing and gradients give."""
         stepper, step = self.stepper, self.stepper.step
+        loss = mean_over_ranks(loss) if stepper.runtime.world > 1 else loss
         window = self.clock.window(step, self.loader.wait_s)
         batch = self.loader.batch * stepper.runtime.world
         rate = window.steps * batch / window.seconds
@@ -331,6 +332,14 @@ class Clock:
         """A checkpoint ended that took so long."""
         self.save_end = time.perf_counter()
         self.aside += seconds
+
+
+def mean_over_ranks(loss: Loss) -> Loss:
+    """The loss of the whole batch; each rank has that of its own samples. Called by all ranks."""
+    values = torch.stack([loss.total.detach(), *(term.detach() for term in loss.terms.values())]).float()
+    dist.all_reduce(values)
+    total, *terms = (values / dist.get_world_size()).unbind()
+    return Loss(total, dict(zip(loss.terms, terms, strict=True)))
 
 
 def first_bad_tensor(model: nn.Module) -> str:

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from craik.core.tokens import Grid, Tokens
 from craik.data.images import ImageData
-from craik.evaluate.features import Featurizer, Pool, evaluating, extract, raw_pixels
+from craik.evaluate.features import Featurizer, Pool, extract, raw_pixels
 from craik.nn.encoder import Encoder
+from craik.nn.mode import evaluating
 from craik.nn.position import Table
 from craik.nn.sizes import Size
 from craik.nn.tokenizer import Patchify

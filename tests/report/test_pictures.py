@@ -21,7 +21,7 @@ from craik.report.record import Record
 from craik.report.scatter import apart, map_sheet, project
 from craik.report.similarity import Heat, heat_sheet, last_attention, overlay, similarity
 from craik.report.spectrum import spectrum_figure
-from craik.report.style import STYLE, class_colors, enlarge, fit, label, png, rgb, spread_over
+from craik.report.style import STYLE, class_colors, enlarge, fit, label, png, rgb, spread_over, width_of
 
 from .runs import alarm_row, metric_rows, write_run
 
@@ -89,7 +89,7 @@ def test_curves_want_metrics(tmp_path: Path) -> None:
 def test_spectrum_names_the_effective_rank() -> None:
     torch.manual_seed(0)
     flat = torch.linalg.qr(torch.randn(200, 8))[0]
-    thin = flat * torch.tensor([1.0] + [1e-3] * 7)
+    thin = flat * torch.tensor([1.0] + [1e-6] * 7)
     figure = spectrum_figure({"trained": flat, "random encoder": thin})
     names = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
     assert names[0].startswith("trained: effective rank 8.0 of 8")
@@ -266,6 +266,8 @@ def test_labels_are_safe_to_draw() -> None:
     assert label("漢字.png") == "??.png"
     assert label("x" * 50, 11) == "xxxxx…xxxxx"
     assert label("a\nb\tc") == "a b c"
+    short = label("WWWWWWWWWWWWWWWWWWWW.JPEG", points=60, size=7.5)
+    assert "…" in short and width_of(short, 7.5) <= 60 < width_of(short + "WW", 7.5)
 
 
 def test_sizes_and_choices() -> None:

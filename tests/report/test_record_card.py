@@ -89,7 +89,7 @@ def test_verdicts(tmp_path: Path) -> None:
     assert "over by the last check: dimensional collapse (step 90)" in over.text
     assert "The machine, not the model: data starvation" in over.text
     untrained = found("f", [check_row(0, 10)])
-    assert untrained.title == "Not trained yet"
+    assert untrained.title == "Too early to say" and "before the first step" in untrained.text
 
 
 def test_probe_table_keeps_order_and_marks_gaps() -> None:
