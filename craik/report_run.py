@@ -84,7 +84,8 @@ def report(run: Path, *, data: str | None = None, limit: int = 2000, device: str
         UsageError: If there is no run, or `data` was given and cannot be read.
     """
     record, notes = Record.read(run), list[str]()
-    model, images = open_model(run, device, notes), open_data(record, data, limit, notes)
+    model = open_model(run, device, notes)
+    images = None if model is None else open_data(model, record, data, limit, notes)
     scene = None if model is None or images is None else look(model, images, limit, record)
     plates = [*draw_record(record, model, notes), *(draw_scene(scene, run, notes) if scene is not None else [])]
     for plate in plates:
@@ -95,14 +96,18 @@ def report(run: Path, *, data: str | None = None, limit: int = 2000, device: str
 
 
 def open_model(run: Path, device: str, notes: list[str]) -> Model | None:
-    """The model of a run; None, with a note, before it was first written."""
+    """The model of a run; None, with a note, before it was first written, or where it does not load."""
     if not (run / "model" / "model.safetensors").exists():
         notes.append("No model was saved yet: only the curves are drawn. Report again after the first checkpoint.")
         return None
-    return api.load(run, device=device)
+    try:
+        return api.load(run, device=device)
+    except UsageError as error:
+        notes.append(f"The model cannot be loaded, so only the curves are drawn: {error}")
+        return None
 
 
-def open_data(record: Record, path: str | None, limit: int, notes: list[str]) -> ImageData | None:
+def open_data(model: Model, record: Record, path: str | None, limit: int, notes: list[str]) -> ImageData | None:
     """The images to look at; None, with a note, where those of the run are gone."""
     stored: Json = record.config.get("data") or {}
     known = {f.name for f in fields(Data)}
@@ -111,11 +116,10 @@ def open_data(record: Record, path: str | None, limit: int, notes: list[str]) ->
         data = replace(Data(), data=path, limit=limit)
     elif int(stored.get("images", 0)) > READ_WHOLE:
         data = replace(data, limit=min(limit, data.limit or limit))
-    recipe = api.build(record.config)
     try:
         images = load_images(
             data.data,
-            size=storage_side(data.data, recipe.view.size, labels=data.spec(), split=data.split),
+            size=storage_side(data.data, model.recipe.view.size, labels=data.spec(), split=data.split),
             labels=data.spec(),
             split=data.split,
             limit=data.limit,

@@ -135,7 +135,7 @@ def test_models_that_do_not_fit_are_refused(run: Path, tmp_path: Path) -> None:
     (half / "model.safetensors").write_bytes((half / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(UsageError, match="cannot be read"):
         craik.load(half)
-    with pytest.raises(UsageError, match="no such folder. Train one"):
+    with pytest.raises(UsageError, match="no such folder"):
         craik.load(tmp_path / "nothing")
 
 
@@ -203,15 +203,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 def test_hub_there_and_back(tmp_path: Path, hub: Hub, photos: list[Path]) -> None:
-    from craik.pretrain import Budget, Conduct, pretrain
     from craik.recipes import find
-    from tests.train.runs import DATA, quiet
 
     method = find("ijepa:tiny")
-    out = pretrain(
-        method, method.config, tmp_path / "a", DATA, Budget(steps=1), Conduct(device="cpu"), reporter=quiet()
-    )
-    model = craik.load(out.folder, device="cpu")
+    recipe = method.build(method.config)
+    (tmp_path / "README.md").write_text("# a model card")
+    model = api.Model(recipe, api.describe(method, method.config), str(tmp_path), torch.device("cpu"))
     assert model.push_to_hub("me/mine", private=True) == "https://hub/me/mine"
     assert hub.private
     uploaded = {p.name for p in (hub.folder / "me/mine").iterdir()}

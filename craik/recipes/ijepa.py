@@ -141,6 +141,8 @@ def tiny() -> Config:
         masks=MultiBlock(),
         flip_prob=0.5,
         momentum=(0.99, 1.0),
+        sigreg=0.05,
+        num_directions=256,
         batch=64,
         epochs=10,
         optim=AdamW(lr=1e-3, start_lr=1e-4, warmup_fraction=0.1, weight_decay=0.05, final_weight_decay=0.05),

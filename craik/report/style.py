@@ -129,7 +129,7 @@ def cut(text: str, longest: int) -> str:
 def width_of(text: str, size: float) -> float:
     """Width of a line of text [pt]."""
     width, _, _ = TextToPath().get_text_width_height_descent(
-        text, FontProperties(STYLE["font.family"], size=size), False
+        text, FontProperties(family=STYLE["font.family"], size=size), False
     )
     return float(width)
 

@@ -15,8 +15,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from craik.commands.train import finish
 from craik.data import workers
+from craik.pretrain import Result
 from craik.train import runtime
+from craik.train.loop import Outcome
 from craik.train.run import RunFolder
 from craik.train.step import Stepper
 from tests.commands.conftest import Craik
@@ -259,7 +262,16 @@ def test_collapse(craik: Craik) -> None:
     told = craik("train", "--resume", "runs/a", "--from-step", healthy, "--stop-at", healthy + 1)
     assert told.code == 130
     assert f"resuming runs/a at step {healthy}" in told.err
-    assert craik("train", "--resume", "runs/a").code == 0, "without --fail-on-collapse an alarm is no failure"
+
+
+@pytest.mark.parametrize(
+    ("alarm", "code"),
+    [("full collapse", 3), ("dimensional collapse", 3), ("position-only targets", 3), ("throughput drop", 0)],
+)
+def test_exit_code_of_a_collapsed_run(craik: Craik, run: Path, alarm: str, code: int) -> None:
+    result = Result(run, Outcome(4, False, (alarm,), {}), 1.0)
+    assert finish(result, fail_on_collapse=True, as_json=False) == code
+    assert finish(result, fail_on_collapse=False, as_json=False) == 0, "an alarm alone is no failure"
 
 
 class Broken(nn.Module):
