@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         print(json.dumps({"run": str(out), "report": str(page), "minutes": minutes, "factors": report.to_json()}))
     say(f"done in {minutes:.1f} min. Open {page} in a browser.")
     say("Next, on your own images:")
-    say("  craik train ijepa:small32 --data PATH/TO/IMAGES --out runs/mine --minutes 30")
+    say("  craik train lejepa:conv32 --data PATH/TO/IMAGES --out runs/mine --minutes 30")
     say("  craik report runs/mine")
     say("  craik search runs/mine QUERY.jpg --in PATH/TO/IMAGES")
     return 0

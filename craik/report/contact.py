@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from craik.report.style import BAD, GOOD, INK, WIDTH, Picture, fit, frame, headline, label, sheet, show, styled
+from craik.report.style import BAD, GOOD, INK, WIDTH, Picture, fit, frame, label, picture_sheet, show, styled
 
 SIDE = 192  # longer side of a picture on a sheet [px]
 MOST = 8  # pictures in a row
 NAME_SIZE = 7.5  # type of classes and names [pt]
+NAMES = 0.36  # room for them below a picture [inches]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,11 +48,8 @@ def contact_sheet(found: Sequence[Found], title: str = "Nearest neighbors by cos
         raise ValueError("a contact sheet wants at least one query")
     columns = 1 + min(MOST, max(len(f.hits) for f in found))
     lines = [line for f in found for line in wrapped(f, columns - 1)]
-    figure, axes = sheet(len(lines), columns, cell_height(columns) * len(lines) + 0.5)
-    headline(figure, title)
+    figure, axes = picture_sheet(len(lines), columns, title, below=NAMES)
     for (query, hits), places in zip(lines, axes, strict=True):
-        for place in places:
-            place.set_axis_off()
         if query is not None:
             draw(places[0], query, "query", INK, columns)
         wanted = query_label(found, hits)
@@ -88,23 +86,15 @@ def duplicate_sheet(groups: Sequence[Sequence[Hit]], title: str = "Near-duplicat
         raise ValueError("there is no group of near-duplicates to draw")
     shown = groups[:most]
     columns = max(6, min(MOST, max(len(group) for group in shown)))
-    figure, axes = sheet(len(shown), columns, cell_height(columns) * len(shown) + 0.5)
     more = f" (the {len(shown)} largest of {len(groups):,} groups)" if len(groups) > len(shown) else ""
-    headline(figure, title + more)
+    figure, axes = picture_sheet(len(shown), columns, title + more, below=NAMES)
     for number, (group, places) in enumerate(zip(shown, axes, strict=True), start=1):
-        for place in places:
-            place.set_axis_off()
         for place, hit in zip(places, group, strict=False):
             text = f"group {number}: {len(group)} images" if hit is group[0] else ""
             draw(
                 place, hit, text if hit.score is None else f"{hit.score:.3f}", INK if hit is group[0] else None, columns
             )
     return figure
-
-
-def cell_height(columns: int) -> float:
-    """Height of a line of pictures with its texts [inches]."""
-    return WIDTH / columns + 0.5
 
 
 def draw(axes: Axes, hit: Hit, text: str, color: str | None, columns: int) -> None:
@@ -116,7 +106,7 @@ def draw(axes: Axes, hit: Hit, text: str, color: str | None, columns: int) -> No
     room = 0.92 * 72 * WIDTH / columns
     lines = [hit.name.rsplit("/", 1)[-1]] if hit.label is None else [hit.label, hit.name.rsplit("/", 1)[-1]]
     shown = "\n".join(label(line, 60, room, NAME_SIZE) for line in lines)
-    below = axes.annotate(
+    axes.annotate(
         shown,
         (0.5, 0),
         xytext=(0, -4),
@@ -128,4 +118,3 @@ def draw(axes: Axes, hit: Hit, text: str, color: str | None, columns: int) -> No
         color="#444444",
         linespacing=1.15,
     )
-    below.set_in_layout(False)  # room is left by cell_height; names are cut to the width of their picture

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from craik.report.style import Picture, enlarge, headline, sheet, show, styled
+from craik.report.style import Picture, enlarge, picture_sheet, show, styled
 
 Floats = NDArray[np.float32]
 KEEP = 0.8  # a stored basis is used as long as it explains this share of what a fresh one does
@@ -114,10 +114,8 @@ def feature_sheet(pictures: list[Picture], maps: dict[str, list[Floats]]) -> Fig
     """
     blocks = 2 if len(pictures) > 4 else 1  # side by side, to use the width
     rows, columns = -(-len(pictures) // blocks), 1 + len(maps)
-    figure, axes = sheet(rows, blocks * columns, 10.0 / (blocks * columns) * rows + 0.17 * rows + 0.45)
-    headline(figure, "Features as colors: first three principal components of the tokens as red, green, blue")
-    for place in axes.flat:
-        place.set_axis_off()
+    title = "Features as colors: first three principal components of the tokens as red, green, blue"
+    figure, axes = picture_sheet(rows, blocks * columns, title)
     for number, picture in enumerate(pictures):
         block, row = divmod(number, rows)
         places = axes[row, block * columns : (block + 1) * columns]

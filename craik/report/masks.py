@@ -9,7 +9,7 @@ from torch import Tensor
 
 from craik.core.mask import Mask
 from craik.core.tokens import Grid
-from craik.report.style import Picture, enlarge, headline, rgb, sheet, show, styled
+from craik.report.style import Picture, enlarge, picture_sheet, rgb, show, styled
 
 HIDDEN = "#C9C9C9"
 CONTEXT = "#4A6FA5"
@@ -67,8 +67,8 @@ def mask_sheet(pictures: list[Picture], mask: Mask, grid: Grid) -> Figure:
         grid: The lattice (h, w) that its indices number.
     """
     rows, num_targets = len(pictures), mask.target.shape[1]
-    figure, axes = sheet(rows, 4, 2.45 * rows + 0.9)
-    headline(figure, f"What is hidden, and what must be predicted: {grid.shape[0]} x {grid.shape[1]} patches")
+    title = f"What is hidden, and what must be predicted: {grid.shape[0]} x {grid.shape[1]} patches"
+    figure, axes = picture_sheet(rows, 4, title, bottom=0.55)
     for row, (picture, places) in enumerate(zip(pictures, axes, strict=True)):
         large = enlarge(picture, 320)
         context, targets = mask.context[row], mask.target[row]
@@ -84,7 +84,7 @@ def mask_sheet(pictures: list[Picture], mask: Mask, grid: Grid) -> Figure:
         show(places[3], task, f"Predictor's task, target {chosen + 1}")
     keys = [Patch(color=HIDDEN, label="hidden from the encoder"), Patch(color=CONTEXT, label="context feature")]
     keys += [Patch(color=TARGETS[t % len(TARGETS)], label=f"target {t + 1}") for t in range(min(num_targets, 8))]
-    figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 6))
+    figure.legend(handles=keys, loc="lower center", ncols=min(len(keys), 6))
     return figure
 
 
@@ -110,10 +110,9 @@ def view_sheet(views: list[list[Picture]]) -> Figure:
     columns = max(len(row) for row in views)
     blocks = min(len(views), max(1, 6 // columns))
     rows = -(-len(views) // blocks)
-    figure, axes = sheet(rows, blocks * columns, 10.0 / (blocks * columns) * rows + 0.2 * rows + 0.5)
-    headline(figure, "Views of the same image that the model learns to bring together")
-    for place in axes.flat:
-        place.set_axis_off()
+    figure, axes = picture_sheet(
+        rows, blocks * columns, "Views of the same image that the model learns to bring together"
+    )
     for number, some in enumerate(views):
         row, block = divmod(number, blocks)
         for view, picture in enumerate(some):

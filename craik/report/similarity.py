@@ -15,9 +15,10 @@ from torch import Tensor
 
 from craik.core.tokens import Grid
 from craik.nn.encoder import Encoder
-from craik.report.style import Picture, enlarge, headline, sheet, show, styled
+from craik.report.style import Picture, enlarge, picture_sheet, show, styled
 
 Floats = NDArray[np.float32]
+SCALE = 0.68  # height of a color bar with its texts [inches]
 COVER = 0.68  # how strongly the heat covers the gray picture
 
 
@@ -92,10 +93,7 @@ def heat_sheet(title: str, pictures: list[Picture], chosen: list[int], grid: Gri
     """
     blocks = 2 if 1 + len(heats) <= 3 and len(pictures) > 2 else 1
     rows, columns = -(-len(pictures) // blocks), 1 + len(heats)
-    figure, axes = sheet(rows, blocks * columns, 10.0 / (blocks * columns) * rows + 0.2 * rows + 1.3)
-    headline(figure, title)
-    for place in axes.flat:
-        place.set_axis_off()
+    figure, axes = picture_sheet(rows, blocks * columns, title, bottom=0.12 + SCALE * len(kinds(heats)))
     for number, picture in enumerate(pictures):
         block, row = divmod(number, rows)
         places = axes[row, block * columns : (block + 1) * columns]
@@ -105,15 +103,22 @@ def heat_sheet(title: str, pictures: list[Picture], chosen: list[int], grid: Gri
         for place, heat in zip(places[1:], heats, strict=True):
             show(place, overlay(large, heat.maps[number], heat.low, heat.high, heat.colors), heat.title)
             mark(place, chosen[number], grid, large)
-    scales(figure, axes, heats)
+    scales(figure, heats)
     return figure
 
 
-def scales(figure: Figure, axes: NDArray[np.object_], heats: list[Heat]) -> None:
-    """One color bar per kind of map."""
-    for heat in {(h.colors, h.low, h.high, h.unit): h for h in heats}.values():
+def kinds(heats: list[Heat]) -> list[Heat]:
+    """One map of each kind that has a color scale of its own."""
+    return list({(h.colors, h.low, h.high, h.unit): h for h in heats}.values())
+
+
+def scales(figure: Figure, heats: list[Heat]) -> None:
+    """One color bar per kind of map, at the bottom."""
+    height = figure.get_figheight()
+    for number, heat in enumerate(reversed(kinds(heats))):
         scale = ScalarMappable(Normalize(heat.low, heat.high), heat.colors)
-        figure.colorbar(scale, ax=axes, location="bottom", shrink=0.5, aspect=40, label=heat.unit)
+        box = (0.25, (0.5 + number * SCALE) / height, 0.5, 0.13 / height)
+        figure.colorbar(scale, cax=figure.add_axes(box), orientation="horizontal", label=heat.unit)
 
 
 def mark(axes: Axes, chosen: int, grid: Grid, picture: Picture) -> None:

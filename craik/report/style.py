@@ -71,6 +71,34 @@ def sheet(rows: int, columns: int, height: float, width: float = WIDTH) -> tuple
     return figure, axes
 
 
+def picture_sheet(
+    rows: int, columns: int, title: str, above: float = 0.26, below: float = 0.06, bottom: float = 0.08
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure of square cells for pictures, axes [rows, columns]; every place is known, so no layout is searched.
+
+    Args:
+        rows: Lines of cells.
+        columns: Cells in a line.
+        title: Of the sheet.
+        above: Room above each cell for a line of text [inches].
+        below: Room below it [inches].
+        bottom: Room below everything [inches].
+    """
+    margin, gap, head = 0.1, 0.12, 0.42
+    side = (WIDTH - 2 * margin - (columns - 1) * gap) / columns
+    height = head + rows * (above + side + below) + bottom
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
+    axes = np.empty((rows, columns), dtype=object)
+    for row in range(rows):
+        top = height - head - row * (above + side + below) - above
+        for column in range(columns):
+            box = ((margin + column * (side + gap)) / WIDTH, (top - side) / height, side / WIDTH, side / height)
+            axes[row, column] = figure.add_axes(box)
+            axes[row, column].set_axis_off()
+    figure.text(margin / WIDTH, 1 - 0.1 / height, title, va="top", fontsize=12.5, fontweight="bold")
+    return figure, axes
+
+
 def headline(figure: Figure, title: str) -> None:
     """The title of a whole sheet, at its left."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")

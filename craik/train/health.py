@@ -36,8 +36,8 @@ CURES = {
     "(--momentum 0.998 1), or raise the weight of the regularizer",
     Failure.dimensional_collapse: "lower the learning rate 4 times (--optim.lr), or add or raise a regularizer "
     "(ijepa: --sigreg 0.05)",
-    Failure.position_only_targets: "add a regularizer on the pooled context (ijepa: --sigreg 0.05), use larger target "
-    "blocks (--masks.target-scale 0.2 0.3), or start from the recipe for small images (ijepa:small32)",
+    Failure.position_only_targets: "add a regularizer on the pooled context (ijepa: --sigreg 0.05), or use larger "
+    "target blocks (--masks.target-scale 0.2 0.3)",
     Failure.predictor_no_better: "raise the learning rate or train longer; check that the masks leave enough context "
     "(--masks.target-scale), and that images show more than texture",
     Failure.dead_target: "use a momentum below 1 (--momentum 0.996 1) and call model.target.update after each step",

@@ -222,17 +222,17 @@ def test_an_alarm_needs_two_checks_and_is_raised_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", ["ijepa:tiny", "ijepa:small32", "lejepa:tiny", "lejepa:conv32"])
+@pytest.mark.parametrize("spec", ["ijepa:tiny", "ijepa:small32", "lejepa:tiny"])
 def test_healthy_runs_raise_no_alarm(spec: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     method = find(spec)
     recipe: Recipe = method.build(method.config)
     data = load_images("toy:shapes?n=2000", size=recipe.view.size, progress=False)
     pace = Pace(check_every=20, checkpoint_every=1000, log_s=1)
-    outcome, names = conduct(recipe, tmp_path, steps=120, data=data, pace=pace)
+    outcome, names = conduct(recipe, tmp_path, steps=80, data=data, pace=pace)
     timing = {Failure.throughput_drop, Failure.data_starvation}  # of a busy machine, not of the run
     assert names <= {str(t) for t in timing}
-    assert outcome.step == 120
+    assert outcome.step == 80
 
 
 def test_position_mean_leaves_the_own_sample_out() -> None:
