@@ -1,6 +1,8 @@
 """`python -m bench`: the training step beside the plain reference, in one table."""
 
 import os
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,7 @@ from bench.contenders import Contender, draw_work
 from bench.measure import Race, data_wait, make, peak_memory, race
 from bench.settings import SETTINGS, Setting
 from bench.table import Machine, Row, show, write_json
+from craik.errors import UsageError
 from craik.train.runtime import choose_device, native_bf16
 
 
@@ -27,6 +30,8 @@ class Bench:
     """Steps of each contender that are timed."""
     threads: int = os.cpu_count() or 1
     """Threads on a CPU."""
+    clock: Literal["wall", "cpu"] = "wall"
+    """cpu counts the processor time of this process: for a machine busy with other work; needs --threads 1."""
     device: str = "auto"
     """auto, cpu, cuda."""
     bf16: bool = False
@@ -40,6 +45,8 @@ class Bench:
 def main() -> None:
     """Run the benchmark."""
     options = tyro.cli(Bench)
+    if options.clock == "cpu" and options.threads != 1:
+        raise UsageError("--clock cpu adds up what all threads do, waiting included: add --threads 1")
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     bf16 = options.bf16 or native_bf16(device)
@@ -64,7 +71,9 @@ def measure(name: str, options: Bench, device: torch.device, bf16: bool) -> tupl
     kinds += [("compiled", False)] if options.compile else []
     kinds += [(kind, True) for kind in ("reference", "ours", "together")] if bf16 else []
     contenders = [make(kind, setting, device, half) for kind, half in kinds]
-    result = race(contenders, work, options.rounds, side=8192 if device.type == "cuda" else 2048)
+    side = 8192 if device.type == "cuda" else 2048
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    result = race(contenders, work, options.rounds, side, clock)
     rows = []
     for (kind, half), contender in zip(kinds, contenders, strict=True):
         memory = peak_memory(name, kind, half, device, options.threads)
@@ -97,4 +106,8 @@ def row(setting: Setting, contender: Contender, result: Race, memory: float, wai
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

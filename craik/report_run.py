@@ -22,6 +22,7 @@ from craik.data.loader import read_samples
 from craik.errors import UsageError
 from craik.evaluate.features import Featurizer, extract
 from craik.evaluate.neighbors import centered, search
+from craik.nn.conv import ConvEncoder
 from craik.nn.encoder import Encoder
 from craik.nn.mode import evaluating
 from craik.pretrain import Data, storage_side
@@ -153,10 +154,20 @@ def look(model: Model, images: ImageData, limit: int, record: Record) -> Scene:
     tokens = {}
     for name, encoder in encoders.items():
         with evaluating(encoder), torch.inference_mode():
-            parts: list[Tokens] = [encoder(part) for part in x.split(16)]
+            parts = [cells(encoder, part) for part in x.split(16)]
         tokens[name] = torch.cat([part.x.float().cpu() for part in parts])
     height, width = (int(n) + 1 for n in parts[0].at[0].amax(0))
     return Scene(model, chosen, crops, embeddings, first, tokens, Grid(("h", "w"), (height, width)))
+
+
+def cells(encoder: nn.Module, x: Tensor) -> Tokens:
+    """Tokens to draw maps of: the last ones, or those of the last stage of a ConvNet that has cells enough."""
+    if not isinstance(encoder, ConvEncoder):
+        tokens: Tokens = encoder(x)
+        return tokens
+    maps = encoder.features(x)
+    fine = [features for features in maps if features[0, 0].numel() >= FEWEST_CELLS]
+    return encoder.tokens((fine or maps)[-1])
 
 
 def random_encoder(model: Model, record: Record) -> nn.Module:
@@ -229,7 +240,11 @@ def draw_scene(scene: Scene, run: Path, notes: list[str]) -> Iterator[Plate]:
         if plate is not None:
             yield plate
     if not isinstance(scene.model.encoder, Encoder):
-        notes.append("The encoder has no attention, so there is no attention map.")
+        height, width = scene.grid.shape
+        notes.append(
+            "The encoder has no attention, so there is no attention map. Feature maps are those of its last stage "
+            f"with at least {FEWEST_CELLS} cells ({height} x {width})."
+        )
     if scene.grid.num_tokens < FEWEST_CELLS:
         height, width = scene.grid.shape
         notes.append(f"The encoder's last map has {height} x {width} cells, too few to draw feature maps of.")

@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         Found(one, hits(places[1], images, near, scores))
         for one, (_, near, scores) in zip(asked_for, found, strict=False)
     ]
-    write_atomic(options.out, png(contact_sheet(sheet)))
+    write_atomic(options.out, png(contact_sheet(sheet, f"Nearest neighbors among {len(images):,} images, by cosine")))
     say(f"contact sheet: {options.out}")
     say(f"Next: craik dedup {quoted(options.run)} {quoted(options.collection)}")
     return 0

@@ -28,4 +28,5 @@ def watch(items: Iterable[_T], total: int, label: str, *, enabled: bool) -> Iter
                 shown = True
             bar.update(task, completed=done)
     finally:
-        bar.stop()
+        if shown:  # stopping a bar that never began prints an empty line
+            bar.stop()

@@ -103,7 +103,7 @@ def draw(axes: Axes, hit: Hit, text: str, color: str | None, columns: int) -> No
     axes.set_anchor("N")
     if color is not None:
         frame(axes, color, 3.0)
-    room = 0.92 * 72 * WIDTH / columns
+    room = 0.85 * 72 * WIDTH / columns
     lines = [hit.name.rsplit("/", 1)[-1]] if hit.label is None else [hit.label, hit.name.rsplit("/", 1)[-1]]
     shown = "\n".join(label(line, 60, room, NAME_SIZE) for line in lines)
     axes.annotate(

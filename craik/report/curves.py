@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -91,9 +92,9 @@ def finish(axes: Axes, record: Record, alarms: list[Alarm]) -> None:
         for number in group:
             axes.axvline(alarms[number].step, color=BAD, linestyle=(0, (4, 2)), linewidth=1.3, zorder=1.5)
         place = float(np.mean([alarms[number].step for number in group]))
-        text = {"fontsize": 8, "color": BAD, "fontweight": "bold", "ha": "center", "va": "bottom"}
-        names = ", ".join(str(number + 1) for number in group)
-        axes.annotate(names, (place, 1.0), xycoords=("data", "axes fraction"), **text)
+        text: dict[str, Any] = {"fontsize": 8, "color": BAD, "fontweight": "bold", "ha": "center", "va": "bottom"}
+        tag = ", ".join(str(number + 1) for number in group)
+        axes.annotate(tag, (place, 1.0), xycoords=("data", "axes fraction"), **text)
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1:
         axes.legend(handles, names, loc="best")
@@ -231,6 +232,7 @@ def draw_score(axes: Axes, record: Record) -> None:
 def draw_error(axes: Axes, record: Record) -> None:
     """Error of the predictor over the error of each guess that does not look at the image."""
     error, highest = record.series("error"), 1.0
+    lowest = 1.0
     guesses = (
         ("error_mean", "mean target"),
         ("error_position", "mean at the position"),
@@ -243,8 +245,13 @@ def draw_error(axes: Axes, record: Record) -> None:
             line(axes, ratio, f"over {title}", color)
             finite = ratio.values[np.isfinite(ratio.values)]
             highest = max(highest, float(finite.max(initial=0.0)))
+            lowest = min(lowest, float(finite[finite > 0].min(initial=1.0)))
     axes.axhline(1, color=INK, linewidth=1)
-    limits(axes, 0, min(highest, 4.0), 1.2)
+    if highest > 3:  # far from 1: on a log axis half and twice the error of a guess are equally far
+        log_scale(axes)
+        axes.set_ylim(0.8 * lowest, 1.6 * highest)
+    else:
+        limits(axes, 0, highest, 1.2)
     band(axes, 1, np.inf, "no better than a guess")
 
 
@@ -294,7 +301,7 @@ def draw_rate(axes: Axes, record: Record) -> None:
         twin.set_ylim(0, 100)
         twin.axhline(40, color=BAD, linewidth=1, linestyle=":")
         halo = [withStroke(linewidth=2.5, foreground="white", alpha=0.8)]
-        text = {"fontsize": 8, "color": "#9c4500", "ha": "right", "va": "bottom", "path_effects": halo}
+        text: dict[str, Any] = {"fontsize": 8, "color": "#9c4500", "ha": "right", "va": "bottom", "path_effects": halo}
         axes.annotate("starved above (dashed)", (0.99, 0.4), xycoords="axes fraction", **text)
 
 

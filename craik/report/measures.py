@@ -141,7 +141,8 @@ def compared(record: Record, history: str) -> Verdict:
             return Verdict(Level.unclear, "Too early to say", text.strip())
         if last - random > noise(random):
             return Verdict(Level.good, "Healthy", f"No alarm holds, and {beside} {history}".strip())
-        text = f"No alarm holds, but {beside} That is within noise of what random weights give. {history}"
+        where = "below" if random - last > noise(random) else "within noise of"
+        text = f"No alarm holds, but {beside} That is {where} what random weights give. {history}"
         return Verdict(Level.unclear, "No alarm, and no clear gain over a random encoder", text.strip())
     text = f"No alarm holds. No score was recorded, so nothing says yet what was learned: craik probe tells. {history}"
     return Verdict(Level.unclear, "No alarm", text.strip())

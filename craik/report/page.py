@@ -215,8 +215,10 @@ table { border-collapse: collapse; font-size: 0.94rem; min-width: 50%; }
 th, td { text-align: left; padding: 0.45rem 1.1rem 0.45rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 thead th { color: var(--soft); font-weight: 600; font-size: 0.85rem; vertical-align: bottom; }
-tbody th { font-weight: 600; white-space: nowrap; }
-td { overflow-wrap: anywhere; min-width: 5rem; }
+tbody th { font-weight: 600; }
+@media (min-width: 700px) { tbody th { white-space: nowrap; } }
+td { overflow-wrap: break-word; }
+td:last-child:not(.num) { min-width: 15rem; }
 .num { font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 0; }
 .plate { background: #ffffff; border: 1px solid var(--line); border-radius: 12px; padding: 0.75rem; overflow-x: auto; }

@@ -24,10 +24,10 @@ GOOD = "#009E73"
 INK = "#1a1a1a"
 CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8B6F00", "#444444")
 """Colors of Okabe and Ito, told apart by people who see few colors; yellow, too light on white, is darkened."""
-CLASSES = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499")
-"""The muted colors of Paul Tol, for up to nine classes; more are gray."""
+CLASSES = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#661100")
+"""The muted colors of Paul Tol, for up to ten classes; more are gray."""
 OTHER = "#B0B0B0"
-MARKERS = "osD^vP*Xp"
+MARKERS = "osD^vP*Xph"
 """Shapes beside the colors of classes, so that color is not all that tells them apart."""
 
 WIDTH = 10.0  # of every picture [inches]
@@ -194,7 +194,7 @@ def rgb(color: str) -> NDArray[np.float64]:
 
 
 def class_colors(labels: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Color and marker of the nine most frequent classes; all others share gray."""
+    """Color and marker of the ten most frequent classes; all others share gray."""
     classes, counts = np.unique([y for y in labels if y >= 0], return_counts=True)
     order = sorted(zip(-counts, classes, strict=True))[: len(CLASSES)]
     kept = sorted(int(y) for _, y in order)

@@ -529,7 +529,7 @@ def test_worker_processes_that_do_not_start(craik: Craik, monkeypatch: pytest.Mo
         (("embed", "runs/a", "photos", "-o", "a.txt"), "end it in one of .npz, .parquet, .safetensors"),
         (("embed", "runs/a", "photos", "-o", "a.npz"), "runs/a: no such folder"),
         (("embed", "runs/a"), "PATH"),
-        (("probe", "--tset", "photos"), "--test"),
+        (("probe", "runs/a", "--tset", "photos"), "--test"),
         (("dedup", "runs/a", "photos", "--threshold", "2"), "--threshold 2.0 is no cosine similarity"),
         (("search", "runs/a", "q.png", "--in", "photos", "-o", "a.gif"), "end it in .png"),
         (("weights", "lod", "a"), "did you mean load?"),

@@ -217,9 +217,7 @@ def test_summary_line(tmp_path):
     (root / "class0" / "zz.jpg").write_bytes(b"")
     (root / ".hidden").mkdir()
     line = load(root, tmp_path).summary()
-    assert line.endswith(
-        "photos/: 40 images (1 unreadable; 1 hidden item ignored), 20x19 median, 6 classes"
-    )
+    assert line.endswith("photos/: 40 images (1 unreadable; 1 hidden item ignored), 20x19 median, 6 classes")
 
 
 def test_limit_spreads_over_the_data(tmp_path):

@@ -65,6 +65,15 @@ def test_curves_draw_the_recorded_numbers_and_say_what_the_loss_is_not(tmp_path:
         assert place.get_ylabel()
 
 
+def test_errors_far_above_the_guess_stay_on_the_plot(tmp_path: Path) -> None:
+    rows = [{**row, "error": 2.0} if "error" in row else row for row in metric_rows()]
+    figure = curves(Record.read(write_run(tmp_path, rows)), 96)
+    error = next(a for a in figure.axes if a.get_title(loc="left").startswith("Predictor error"))
+    low, high = error.get_ylim()
+    drawn = np.concatenate([line.get_ydata() for line in error.lines])
+    assert error.get_yscale() == "log" and low < drawn.min() and drawn.max() == 8.0 < high
+
+
 def test_curves_mark_and_name_alarms(tmp_path: Path) -> None:
     events = [alarm_row(100, "dimensional collapse"), alarm_row(104, "data starvation")]
     record = Record.read(write_run(tmp_path, events=events))
@@ -277,4 +286,4 @@ def test_sizes_and_choices() -> None:
     assert enlarge(picture(side=16), 240).shape == (240, 240, 3)
     assert enlarge(picture(side=300), 240).shape == (300, 300, 3)
     assert spread_over(10, 3) == [0, 4, 9] and spread_over(2, 5) == [0, 1] and spread_over(0, 3) == []
-    assert len(class_colors(list(range(20)))) == 9 and class_colors([-1, -1]) == {}
+    assert len(class_colors(list(range(20)))) == 10 and class_colors([-1, -1]) == {}

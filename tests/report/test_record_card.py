@@ -79,7 +79,8 @@ def test_verdicts(tmp_path: Path) -> None:
         return verdict(Record.read(write_run(tmp_path / name, metrics, events)), active)
 
     assert found("a", metric_rows()).level is Level.good
-    assert "no clear gain" in found("b", metric_rows(knn=0.21)).title
+    close, below = found("b", metric_rows(knn=0.21)), found("g", metric_rows(knn=0.1))
+    assert "no clear gain" in close.title and "within noise" in close.text and "That is below" in below.text
     assert found("c", []).title == "Too early to say"
     alarms = [alarm_row(90, "dimensional collapse"), alarm_row(95, "data starvation")]
     bad = found("d", metric_rows(), alarms)

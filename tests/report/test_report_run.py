@@ -36,6 +36,7 @@ def names(run: Path) -> set[str]:
     return {file.stem for file in (run / "media").glob("*.png")}
 
 
+@pytest.mark.slow
 def test_a_masked_vit_gets_every_picture(tmp_path: Path) -> None:
     run = small(tmp_path / "run")
     written = report(run, limit=30)
@@ -63,10 +64,21 @@ def test_data_that_is_gone_leaves_the_curves_and_says_so(tmp_path: Path) -> None
     text = report(run).read_text()
     assert names(run) == {"curves"}
     assert "only curves are drawn" in text and f"craik report {run} --data PATH" in text
-    report(run, data="toy:shapes?n=20")
-    assert "pca" in names(run)
     with pytest.raises(UsageError, match="no such file"):
         report(run, data=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.slow
+def test_other_data_can_be_looked_at(tmp_path: Path) -> None:
+    run = small(tmp_path / "run", str(tmp_path / "gone"))
+    text = report(run, data="toy:shapes?n=20").read_text()
+    assert "pca" in names(run) and "Pictures show toy:shapes?n=20" in text
+
+
+def test_a_model_that_does_not_load_leaves_the_curves(tmp_path: Path) -> None:
+    run = small(tmp_path / "run")
+    (run / "model" / "model.safetensors").write_bytes(b"damaged")
+    assert "model cannot be loaded" in report(run).read_text() and names(run) == {"curves"}
 
 
 def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
