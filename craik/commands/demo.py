@@ -27,7 +27,7 @@ class Demo:
 
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Run folder to make; runs/demo, or the next free name."""
-    steps: int = 1200
+    steps: int = 800
     """Optimizer steps."""
     images: int = 6000
     """Images to draw."""

@@ -130,6 +130,7 @@ def test_inspect(craik: Craik, photos: Path) -> None:
     assert f"Next: craik train ijepa:tiny --data {photos} --out runs/a" in said.err
 
 
+@pytest.mark.slow
 def test_probe(craik: Craik, run: Path) -> None:
     toy = ("--train", "toy:shapes?n=240", "--test", "toy:shapes?n=120", "--test-split", "test")
     said = craik("probe", run, *toy, "--json", "-o", "probe.json")
