@@ -98,10 +98,10 @@ def measure(out: Path, options: Demo) -> FactorReport:
 
     model = api.load(out)
     side = model.recipe.view.size
-    train = load_images("toy:shapes?n=4000", size=side, split="val")
-    test = load_images("toy:shapes?n=2000", size=side, split="test")
+    train = load_images("toy:shapes?n=3000", size=side, split="val")
+    test = load_images("toy:shapes?n=1500", size=side, split="test")
     trained, random = featurizers(model, "target")
-    report = factor_probe(train, test, trained, random, progress=True)
+    report = factor_probe(train, test, trained, random, raw_size=16, progress=True)
     write_atomic(out / "factors.json", json.dumps(report.to_json(), indent=1) + "\n")
     if not options.json:
         Console(highlight=False).print(report.table())

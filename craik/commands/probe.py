@@ -104,7 +104,7 @@ def show(report: ProbeReport) -> None:
     console = Console(highlight=False)
     console.print(report.table())
     for line in report.summary():
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def unsupervised(model: Model, test: ImageData, options: Probe) -> int:
