@@ -36,6 +36,8 @@ class Pace:
     """Steps between two checkpoints; None writes one about every two minutes."""
     stop_at: int | None = None
     """Save and stop after this step, as if interrupted."""
+    grace: int | None = None
+    """Steps before rank and predictor are judged; None takes a tenth of the run, at least 200."""
     share: float = 0.015
     """Fraction of the training time that health checks and probes may take."""
     checkpoint_s: float = 120.0
@@ -76,7 +78,9 @@ class Run:
     clock: "Clock" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sentinel = Sentinel(grace=max(20, self.stepper.total // 10))
+        self.sentinel = Sentinel(
+            grace=max(200, self.stepper.total // 10) if self.pace.grace is None else self.pace.grace
+        )
         self.clock = Clock(self.stepper.step)
         self.stepper.on_note = self.note
 

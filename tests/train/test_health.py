@@ -61,7 +61,7 @@ def conduct(
         RunFolder.create(folder / "run", {"steps": steps}),
         Reporter(console=Console(file=io.StringIO())),
         Checker.create(recipe, runtime, data),
-        pace or Pace(check_every=10, checkpoint_every=1000, log_s=0),
+        pace or Pace(check_every=10, checkpoint_every=1000, log_s=0, grace=20),
     )
     outcome = run.fit()
     return outcome, {row["name"] for row in run.folder.rows("events") if row["kind"] == "alarm"}
@@ -229,10 +229,10 @@ def test_healthy_runs_raise_no_alarm(spec: str, tmp_path: Path) -> None:
     recipe: Recipe = method.build(method.config)
     data = load_images("toy:shapes?n=2000", size=recipe.view.size, progress=False)
     pace = Pace(check_every=20, checkpoint_every=1000, log_s=1)
-    outcome, names = conduct(recipe, tmp_path, steps=80, data=data, pace=pace)
+    outcome, names = conduct(recipe, tmp_path, steps=280, data=data, pace=pace)
     timing = {Failure.throughput_drop, Failure.data_starvation}  # of a busy machine, not of the run
     assert names <= {str(t) for t in timing}
-    assert outcome.step == 80
+    assert outcome.step == 280
 
 
 def test_position_mean_leaves_the_own_sample_out() -> None:
