@@ -462,7 +462,7 @@ def usable_labels(images: ImageData) -> bool:
     return images.labels is not None and len(np.unique(images.labels[images.labels >= 0])) > 1 and len(images) >= 50
 
 
-def knn_score(images: ImageData, bank: int = 2000, queries: int = 500) -> Score:
+def knn_score(images: ImageData, bank: int = 1000, queries: int = 300) -> Score:
     """Accuracy of kNN on held-out images of the training data; labels serve for this number alone."""
     assert images.labels is not None
     labelled = images.subset(np.flatnonzero(images.labels >= 0))
@@ -477,7 +477,7 @@ def knn_score(images: ImageData, bank: int = 2000, queries: int = 500) -> Score:
     return Score("knn", measure)
 
 
-def agreement_score(images: ImageData, num: int = 500) -> Score:
+def agreement_score(images: ImageData, num: int = 300) -> Score:
     """How often an image's nearest neighbor, among other crops of all images, is its own other crop."""
     chosen = images.subset(np.linspace(0, len(images) - 1, min(num, len(images))).astype(np.int64))
     return Score("agreement", lambda featurizer: crop_agreement(featurizer, chosen))

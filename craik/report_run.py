@@ -37,7 +37,7 @@ from craik.report.scatter import map_sheet
 from craik.report.similarity import Heat, heat_sheet, last_attention, salient, similarity
 from craik.report.spectrum import spectrum_figure
 from craik.report.style import Picture, png, spread_over
-from craik.train.health import Observation, Sentinel, StepRecord
+from craik.train.health import Observation, Sentinel, StepRecord, grace_steps
 from craik.train.run import write_atomic
 from craik.train.runtime import step_rng
 
@@ -436,7 +436,7 @@ def data_facts(record: Record, images: ImageData | None, scene: Scene | None) ->
 
 def still_active(record: Record) -> frozenset[str]:
     """Failures that hold at the last check: the recorded numbers shown to a sentinel once more."""
-    grace = max(20, (record.total or 0) // 10)
+    grace = grace_steps(record.total or 0)
     sentinel, resumed = (
         Sentinel(grace=grace),
         [int(e.get("step", 0)) for e in record.events if e.get("kind") == "resume"],

@@ -45,7 +45,7 @@ class Checker:
         return int(cast(Learner, self.recipe.model).encoder.width)  # type: ignore[arg-type]
 
     @classmethod
-    def create(cls, recipe: Recipe, runtime: Runtime, images: Images, num: int = 512) -> "Checker":
+    def create(cls, recipe: Recipe, runtime: Runtime, images: Images, num: int = 384) -> "Checker":
         """A checker on `num` images spread over the data."""
         index = np.linspace(0, len(images) - 1, min(num, len(images))).astype(np.int64)
         samples = read_samples(images, index).to(runtime.device)

@@ -127,6 +127,11 @@ class Alarm:
         )
 
 
+def grace_steps(total: int) -> int:
+    """Steps of a run of `total` before rank and predictor are judged: a model has to leave its random start."""
+    return max(200, total // 10)
+
+
 @dataclass(slots=True)
 class Sentinel:
     """Turns what was observed into alarms. Each is raised once, and again only after it had gone.

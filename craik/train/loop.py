@@ -14,7 +14,7 @@ from craik.core.jepa import Loss
 from craik.data.loader import Loader, Samples
 from craik.train import checkpoint
 from craik.train.check import Checker
-from craik.train.health import Alarm, Observation, Sentinel, StepRecord
+from craik.train.health import Alarm, Observation, Sentinel, StepRecord, grace_steps
 from craik.train.progress import Reporter, Status
 from craik.train.run import RunFolder
 from craik.train.step import NonFiniteError, Stepper
@@ -78,9 +78,7 @@ class Run:
     clock: "Clock" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sentinel = Sentinel(
-            grace=max(200, self.stepper.total // 10) if self.pace.grace is None else self.pace.grace
-        )
+        self.sentinel = Sentinel(grace_steps(self.stepper.total) if self.pace.grace is None else self.pace.grace)
         self.clock = Clock(self.stepper.step)
         self.stepper.on_note = self.note
 
