@@ -89,11 +89,11 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
 
 
 def test_alarms_that_are_over_do_not_count_as_active(tmp_path: Path) -> None:
-    collapsed = [check_row(step, rank) for step, rank in ((0, 40), (50, 40), (100, 2), (150, 2))]
-    events = [alarm_row(150, "dimensional collapse")]
+    collapsed = [check_row(step, rank) for step, rank in ((0, 40), (250, 40), (300, 2), (350, 2))]
+    events = [alarm_row(350, "dimensional collapse")]
     held = Record.read(write_run(tmp_path / "a", collapsed, events))
     assert still_active(held) == {"dimensional collapse"}
-    over = Record.read(write_run(tmp_path / "b", [*collapsed, check_row(200, 40)], events))
+    over = Record.read(write_run(tmp_path / "b", [*collapsed, check_row(400, 40)], events))
     assert still_active(over) == frozenset()
     stopped = Record.read(write_run(tmp_path / "c", metric_rows(), [alarm_row(201, "non-finite values")]))
     assert still_active(stopped) == {"non-finite values"}
