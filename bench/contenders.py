@@ -114,7 +114,7 @@ def our_step(
         loss=lambda work: forward(Batch((Part(work.images, (work.mask,)),)), 0).total,
         optimizer=build_adamw(cfg.optim, [model.encoder, model.predictor]),
         follow=lambda: model.target.update(model.encoder, MOMENTUM),
-        sample_masks=lambda rng: cfg.masks(setting.grid, setting.batch, rng).to(device),
+        sample_masks=lambda rng: cfg.masks(setting.grid, setting.batch, rng)[0].to(device),
         augment=augment,
         bf16=bf16,
     )

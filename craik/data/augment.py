@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601; torchvision rounds the first to 0.2989
+_YIQ = (GRAY_WEIGHTS, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))  # luma and two axes of color (NTSC)
 # Canvases above this side [px] are resampled byte by byte on a CPU. Measured on one AVX-512 core, 256 -> 224:
 # 8 ms an image as matrix products in float32, 0.9 ms in bytes; at 64 px both take 0.14 ms.
 _BYTES_ABOVE = 64
@@ -205,9 +206,7 @@ def color_jitter(
         if kind == 3:
             y = rotate_hue(y, ((2.0 * draws[kind] - 1.0) * hue).to(x.device))
         else:
-            low = max(0.0, 1.0 - strength)
-            factor = (low + (1.0 + strength - low) * draws[kind]).to(x)[:, None, None, None]
-            y = _adjust(y, kind, factor)
+            y = _adjust(y, kind, _factors(draws[kind], strength).to(x)[:, None, None, None])
     return x.index_copy(0, chosen, y)
 
 
@@ -217,6 +216,61 @@ def _adjust(x: Tensor, kind: int, factor: Tensor) -> Tensor:
         return (x * factor).clamp_(0.0, 1.0)
     anchor = to_gray(x) if kind == 2 else to_gray(x).mean((2, 3), keepdim=True)
     return (anchor + factor * (x - anchor)).clamp_(0.0, 1.0)
+
+
+def recolor(
+    x: Tensor,
+    *,
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+    prob: float = 1.0,
+    gray_prob: float = 0.0,
+    rng: Generator,
+) -> Tensor:
+    """Color jitter and loss of color in one pass: changes are linear in color, so those of an image are one matrix.
+
+    Four times faster on small images than `color_jitter` and `grayscale` one after the other, and not quite the same:
+    hue is turned about the gray axis at unchanged luma (YIQ) instead of along the edge of the color cube (HSV),
+    the order is fixed (hue and saturation, contrast, brightness), and colors are cut to [0, 1] once, at the end.
+
+    Args:
+        x: images in [0, 1], float [B, 3, H, W].
+        brightness: factors are uniform in 1 ± this, and never below 0.
+        contrast: as `brightness`, about the mean gray of the image.
+        saturation: as `brightness`, about the gray of each pixel.
+        hue: turns, uniform in ± this; at most 0.5.
+        prob: probability that a sample's colors are jittered.
+        gray_prob: probability that a sample loses its color.
+        rng: a CPU generator.
+    """
+    draws = torch.rand(6, len(x), generator=rng)
+    jittered = draws[0] < prob
+    light, spread, color = (
+        torch.where(jittered, _factors(draws[row], strength), 1.0)
+        for row, strength in ((1, brightness), (2, contrast), (3, saturation))
+    )
+    color = torch.where(draws[5] < gray_prob, 0.0, color)
+    angle = jittered * (2.0 * draws[4] - 1.0) * (2.0 * math.pi * hue)
+    turn = torch.zeros(len(x), 3, 3)
+    turn[:, 0, 0] = 1.0
+    turn[:, 1, 1] = turn[:, 2, 2] = color * angle.cos()
+    turn[:, 2, 1] = color * angle.sin()
+    turn[:, 1, 2] = -turn[:, 2, 1]
+    to_yiq = torch.tensor(_YIQ)
+    matrix = torch.linalg.inv(to_yiq) @ turn @ to_yiq * (light * spread)[:, None, None]
+    pixels = x.flatten(2)
+    gray = torch.einsum("bc,c->b", pixels.mean(2), to_yiq[0].to(x))
+    shift = ((light * (1.0 - spread)).to(x) * gray)[:, None, None].expand(-1, 3, 1)
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.baddbmm(shift, matrix.to(x), pixels).clamp_(0.0, 1.0).view_as(x)
+
+
+def _factors(draws: Tensor, strength: float) -> Tensor:
+    """Uniform draws in [0, 1) as factors uniform in 1 ± strength, never below 0."""
+    low = max(0.0, 1.0 - strength)
+    return low + (1.0 + strength - low) * draws
 
 
 def rotate_hue(x: Tensor, turns: Tensor) -> Tensor:

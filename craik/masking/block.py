@@ -1,4 +1,4 @@
-"""Multi-block masks: rectangular targets, and a large context block from which they are cut out."""
+"""Multi-block masks: rectangular targets, and large context blocks from which they are cut out."""
 
 import math
 from dataclasses import dataclass
@@ -34,7 +34,9 @@ class MultiBlock:
         num_targets: Target blocks per sample T.
         target_scale: Smallest and largest area of a target block [fraction of the grid].
         aspect: Smallest and largest height over width of a target block.
-        context_scale: Smallest and largest area of the context block [fraction of the grid].
+        num_contexts: Contexts per sample; every target is predicted from each of them alone.
+        context_scale: Smallest and largest area of a context block [fraction of the grid].
+        allow_overlap: Leave the targets in the contexts.
         min_keep: A context must hold more tokens than this.
         as_published: Reproduce the biases of the reference sampler.
 
@@ -44,12 +46,17 @@ class MultiBlock:
     num_targets: int = 4
     target_scale: tuple[float, float] = (0.15, 0.2)
     aspect: tuple[float, float] = (0.75, 1.5)
+    num_contexts: int = 1
     context_scale: tuple[float, float] = (0.85, 1.0)
+    allow_overlap: bool = False
     min_keep: int = 10
     as_published: bool = False
 
-    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> Mask:
-        """Masks for a batch on a grid (h, w): context [B, Kc] and target [B, T, Kt], ascending.
+    def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> tuple[Mask, ...]:
+        """Masks for a batch on a grid (h, w), one for each of the contexts, all with the same targets.
+
+        Returns:
+            Masks with context [B, Kc] and target [B, T, Kt], ascending; Kc is the same for all.
 
         Raises:
             ValueError: If the grid is too small for the targets to leave a context.
@@ -57,19 +64,21 @@ class MultiBlock:
         height, width = self.check(grid)
         size, context_size = self.block_sizes(grid, rng)
         targets, hidden = self.targets(grid, size, batch, rng)
-        context, poor = self.contexts(grid, context_size, hidden, rng)
+        contexts, poor = self.contexts(grid, context_size, hidden, rng)
         for _ in range(0 if self.as_published else PATIENCE):
             if not len(poor):
                 break
             targets[poor], hidden[poor] = self.targets(grid, size, len(poor), rng)
-            context[poor], still = self.contexts(grid, context_size, hidden[poor], rng)
+            contexts[poor], still = self.contexts(grid, context_size, hidden[poor], rng)
             poor = poor[still]
         if len(poor):
             raise ValueError(
                 f"targets of {size.height} x {size.width} tokens leave no context of more than min_keep = "
-                f"{self.min_keep} on a grid of {height} x {width}: lower min_keep, num_targets or target_scale"
+                f"{self.min_keep} on a grid of {height} x {width}: lower min_keep, num_targets or target_scale, "
+                "or raise context_scale"
             )
-        return Mask(self.first_or_random(context, rng), targets)
+        kept = self.first_or_random(contexts.flatten(0, 1), rng).unflatten(0, contexts.shape[:2])
+        return tuple(Mask(context, targets) for context in kept.unbind(1))
 
     def check(self, grid: Grid) -> tuple[int, int]:
         """Height and width of the grid, if this sampler can work on it."""
@@ -124,14 +133,16 @@ class MultiBlock:
         return targets, hidden.scatter_(2, targets, True)
 
     def contexts(self, grid: Grid, size: BlockSize, hidden: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Context block minus the targets hidden [B, T, N] of each sample, bool [B, N]; and the samples that failed.
+        """Context blocks minus the targets hidden [B, T, N], bool [B, C, N]; and the samples where one failed.
 
         A context that is too small is drawn again. The published sampler, after every 20 draws, lets one more target
         (the last first) be shown, until the context is large enough; ours gives the sample up, for new targets.
         """
         batch, num_targets, num_tokens = hidden.shape
-        context = torch.zeros(batch, num_tokens, dtype=torch.bool)
-        poor = torch.arange(batch)
+        num_targets = 0 if self.allow_overlap else num_targets
+        hidden = hidden.repeat_interleave(self.num_contexts, 0)
+        context = torch.zeros(len(hidden), num_tokens, dtype=torch.bool)
+        poor = torch.arange(len(hidden))
         draws = 0
         while len(poor) and draws < PATIENCE * (num_targets + 1 if self.as_published else 1):
             top, left = self.corners(grid, size, (len(poor), 1), rng)
@@ -141,7 +152,7 @@ class MultiBlock:
             context[poor] = block & ~hidden[poor, :apart].any(1)
             poor = poor[context[poor].sum(1) <= self.min_keep]
             draws += 1
-        return context, poor
+        return context.unflatten(0, (batch, self.num_contexts)), (poor // self.num_contexts).unique()
 
     def first_or_random(self, member: Tensor, rng: torch.Generator) -> Tensor:
         """Members of each set bool [B, N] as indices, cut to the smallest set's length: [B, K] ascending."""

@@ -35,8 +35,9 @@ class ConvEncoder(nn.Module):
     Weights and activations lie with their channels last, which made most 3x3 convolutions of up to 128 channels
     faster on a CPU (results/lejepa_small), at the same mathematics.
 
-    A convolution cannot leave tokens out, so where only some may be seen the pixels of all other cells are blanked
-    (zero, the mean of a normalized input) and the tokens of the cells that are left are given back.
+    A convolution cannot leave single tokens out, but it can be shown a rectangle: where only some tokens may be seen,
+    they must be the cells of one rectangle, the same for all samples. Its pixels are cut out, at the cost of what is
+    kept, and nothing else can leak in.
 
     Args:
         widths: Channels of each stage; the last is the width of the tokens.
@@ -71,14 +72,20 @@ class ConvEncoder(nn.Module):
 
         `keep` int64 [B, K] are the only cells that may be seen, and their tokens are returned; `wanted` [B, W] picks
         some of the tokens.
+
+        Raises:
+            ValueError: If `keep` is not one rectangle of cells, row by row, for all samples.
         """
-        if keep is not None:
-            x = x * self.visible(x, keep)
-        tokens = self.tokens(self.features(x)[-1])
-        for index in (keep, wanted):
-            if index is not None:
-                tokens = tokens.take(index)
-        return tokens
+        if keep is None:
+            tokens = self.tokens(self.features(x)[-1])
+        else:
+            grid = self.grid(tuple(x.shape[2:]))
+            top, left, height, width = rectangle(keep, grid)
+            rows = slice(top * self.stride, (top + height) * self.stride)
+            columns = slice(left * self.stride, (left + width) * self.stride)
+            tokens = self.tokens(self.features(x[:, :, rows, columns])[-1])
+            tokens = Tokens(tokens.x, tokens.at + tokens.at.new_tensor([top, left]))
+        return tokens if wanted is None else tokens.take(wanted)
 
     def grid(self, sizes: tuple[int, ...]) -> Grid:
         """Token lattice of an input of this height and width.
@@ -90,12 +97,6 @@ class ConvEncoder(nn.Module):
             if size % self.stride:
                 raise ValueError(f"size {size} is not a multiple of the stride {self.stride} of this ConvNet")
         return Grid(("h", "w"), tuple(size // self.stride for size in sizes))
-
-    def visible(self, x: Tensor, keep: Tensor) -> Tensor:
-        """One for the pixels of kept cells, zero elsewhere: [B, 1, H, W]."""
-        grid = self.grid(tuple(x.shape[2:]))
-        cells = x.new_zeros(len(x), grid.num_tokens).scatter_(1, keep, 1.0)
-        return F.interpolate(cells.view(-1, 1, *grid.shape), size=x.shape[2:], mode="nearest")
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Feature map [B, C, H, W] after each stage."""
@@ -114,3 +115,23 @@ class ConvEncoder(nn.Module):
     def layers(self, x: Tensor, num: int) -> list[Tensor]:
         """The last `num` stages' maps as tokens [B, N, C], each stage with its own N and C, last stage last."""
         return [self.tokens(features).x for features in self.features(x)[-num:]]
+
+
+def rectangle(keep: Tensor, grid: Grid) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the rectangle of cells keep [B, K] that all samples share.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    kept = keep[0].cpu()
+    columns = grid.shape[1]
+    top, left = divmod(int(kept[0]), columns)
+    bottom, right = divmod(int(kept[-1]), columns)
+    height, width = bottom - top + 1, right - left + 1
+    whole = torch.arange(top, bottom + 1)[:, None] * columns + torch.arange(left, right + 1)
+    if not torch.equal(whole.flatten(), kept) or not bool((keep == keep[0]).all()):
+        raise ValueError(
+            "a ConvNet encoder can be shown one rectangle of cells, row by row and the same for all samples; "
+            "use masks of that kind (craik.masking.window), or a ViT encoder"
+        )
+    return top, left, height, width

@@ -64,6 +64,19 @@ class Table(nn.Module):
         return image.flatten(2)[0].T
 
 
+class SinCos(nn.Module):
+    """The sin-cos code of any coordinates, fractional ones too, computed where it is asked for."""
+
+    def __init__(self, dim: int, base: float = 10000.0) -> None:
+        super().__init__()
+        self.dim = dim
+        self.base = base
+
+    def forward(self, at: Tensor, grid: Grid) -> Tensor:
+        """Codes of coordinates [..., A] in token units, [..., D]; the grid does not matter."""
+        return sincos(at, self.dim, base=self.base).to(torch.get_default_dtype())
+
+
 class Rotation(NamedTuple):
     """Cosines and sines [B, 1, N, d] of the angles by which heads are turned."""
 

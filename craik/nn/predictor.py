@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from craik.core.tokens import Grid, Tokens
 from craik.nn.block import Trunk, init_linear
-from craik.nn.position import Rotary, Table
+from craik.nn.position import Rotary, SinCos, Table
 from craik.nn.sizes import Size
 
 
@@ -14,7 +14,8 @@ class Predictor(nn.Module):
 
     Each of the T target sets is predicted alone: its mask tokens see the context and one another, never those of
     another set. `together=True` lets all sets of a sample see one another in a single pass, which is several times
-    cheaper where sets are small, and another method.
+    cheaper where sets are small, and another method. `out` is the width of what is predicted, where it is not the
+    encoder's.
 
     Source: Assran et al. 2023 (arXiv 2301.08243), section 3.
     """
@@ -24,9 +25,10 @@ class Predictor(nn.Module):
         width: int,
         size: Size,
         grid: Grid,
-        position: Table | None = None,
+        position: Table | SinCos | None = None,
         rotary: Rotary | None = None,
         together: bool = False,
+        out: int | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -35,7 +37,7 @@ class Predictor(nn.Module):
         self.mask_token = nn.Parameter(torch.empty(1, 1, size.width))
         self.position = position
         self.trunk = Trunk(size, rotary)
-        self.proj = nn.Linear(size.width, width)
+        self.proj = nn.Linear(size.width, out or width)
         nn.init.normal_(self.mask_token, std=0.02)
         init_linear(self.embed)
         init_linear(self.proj)

@@ -12,6 +12,7 @@ Differences from the paper:
 - local views are 96 px, as the text says; the published code has 98, which no patch of 16 divides.
 Differences of the small variants (`tiny`, `conv32`, `conv64`), whose budget is minutes on a laptop's CPU:
 - two views of one size and no local ones; neither blur nor solarization, which leave little of 32 pixels;
+- color jitter and loss of color are one linear map per image (`recolor`), which turns hue in YIQ and not in HSV;
 - they train on smaller images than they are used on, at 9/16 of the cost. A random crop enlarges what it shows, so
   training at 24 px and use at 32 px show objects at about the same size (Touvron et al. 2019, arXiv 1906.06423).
 """
@@ -33,6 +34,7 @@ from craik.data.augment import (
     grayscale,
     normalize,
     random_resized_crop,
+    recolor,
     solarize,
 )
 from craik.nn import sizes
@@ -65,6 +67,8 @@ class Views:
     """Probability of color jitter."""
     gray_prob: float = 0.2
     """Probability of losing color."""
+    one_pass: bool = False
+    """Jitter and loss of color as one linear map of each image's colors: faster on a CPU, hue in YIQ instead of HSV."""
     blur_prob: float = 0.5
     """Probability of blur."""
     solarize_prob: float = 0.2
@@ -136,14 +140,13 @@ def tiny() -> Config:
 
 
 def conv32() -> Config:
-    """Half an hour on two cores with 50,000 images of 32 px: a residual ConvNet of four stages."""
-    return small(ConvTrunk(widths=(32, 64, 128, 256)), image=24, view=32, epochs=20)
+    """Half an hour on two cores with 50,000 images of 32 px: a residual ConvNet of three stages."""
+    return small(ConvTrunk(), image=24, view=32, epochs=12)
 
 
 def conv64() -> Config:
     """Half an hour on two cores with 10,000 images of 64 px: as `conv32`, with a stem of stride 4."""
-    trunk = ConvTrunk(widths=(32, 64, 128, 256), stem_stride=4)
-    return small(trunk, image=48, view=64, epochs=80)
+    return small(ConvTrunk(stem_stride=4), image=48, view=64, epochs=60)
 
 
 def small(
@@ -155,7 +158,7 @@ def small(
         trunk=trunk,
         hidden=hidden,
         embedding=embedding,
-        global_views=Views(num=2, image=image, crop_scale=scale, blur_prob=0.0, solarize_prob=0.0),
+        global_views=Views(num=2, image=image, crop_scale=scale, one_pass=True, blur_prob=0.0, solarize_prob=0.0),
         local_views=Views(num=0, image=image, crop_scale=scale),
         view=view,
         num_directions=256,
@@ -237,18 +240,18 @@ def draw_views(views: Views, samples: Samples, rng: torch.Generator) -> Tensor:
     x = samples.x.repeat_interleave(views.num, 0)
     sizes_ = samples.sizes.repeat_interleave(views.num, 0)
     x = random_resized_crop(x, sizes_, views.image, scale=views.crop_scale, rng=rng, flip_prob=views.flip_prob)
-    brightness, contrast, saturation, hue = views.jitter
-    x = color_jitter(
-        x,
-        brightness=brightness,
-        contrast=contrast,
-        saturation=saturation,
-        hue=hue,
-        prob=views.jitter_prob,
-        rng=rng,
-    )
-    x = grayscale(x, prob=views.gray_prob, rng=rng)
+    x = disturb_color(views, x, rng)
     x = gaussian_blur(x, prob=views.blur_prob, rng=rng)
     x = solarize(x, prob=views.solarize_prob, rng=rng)
     x = normalize(x, IMAGENET_MEAN, IMAGENET_STD)
     return x.view(-1, views.num, *x.shape[1:])
+
+
+def disturb_color(views: Views, x: Tensor, rng: torch.Generator) -> Tensor:
+    """Jitter and loss of color of views [N, 3, S, S] in [0, 1]."""
+    brightness, contrast, saturation, hue = views.jitter
+    jitter = partial(color_jitter, prob=views.jitter_prob, rng=rng)
+    if views.one_pass:
+        jitter = partial(recolor, prob=views.jitter_prob, gray_prob=views.gray_prob, rng=rng)
+    x = jitter(x, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+    return x if views.one_pass else grayscale(x, prob=views.gray_prob, rng=rng)

@@ -68,7 +68,7 @@ def measured(record: Record) -> list[str]:
         return ["## Measures", "No measure was recorded yet."]
     head = ("measure", "start, or random encoder", "end", "how to read it")
     alarms = [
-        f"- Alarm at step {a.step:,}: **{cell(a.name)}**. {cell(a.evidence)}. Usual cures: {cell(a.cure)}."
+        f"- Alarm at {a.when}: **{cell(a.name)}**. {cell(a.evidence)}. Usual cures: {cell(a.cure)}."
         for a in record.alarms
     ]
     return ["## Measures", table(head, rows), *(["\n".join(alarms)] if alarms else [])]

@@ -114,7 +114,7 @@ def crowded(alarms: list[Alarm], gap: float) -> list[list[int]]:
 def alarm_key(alarms: list[Alarm]) -> str:
     """Names of the numbered alarm lines."""
     return "\n".join(
-        f"Alarm {number}, step {a.step:,}: {a.name}{' (of the machine)' if a.name in MACHINE else ''}"
+        f"Alarm {number}, {a.when}: {a.name}{' (of the machine)' if a.name in MACHINE else ''}"
         for number, a in enumerate(alarms, start=1)
     )
 

@@ -80,7 +80,7 @@ def alarms(record: Record) -> str:
     for alarm in newest(record.alarms):
         safe = "none yet" if alarm.last_healthy is None else f"step {alarm.last_healthy:,}"
         cards.append(
-            f"<article class=alarm><h3>{escape(alarm.name)} <small>step {alarm.step:,}</small></h3>"
+            f"<article class=alarm><h3>{escape(alarm.name)} <small>{escape(alarm.when)}</small></h3>"
             f"<p>{escape(alarm.evidence)}.</p><p><b>Usual cures:</b> {escape(alarm.cure)}.</p>"
             f"<p><b>Last healthy checkpoint:</b> {escape(safe)}</p></article>"
         )
@@ -124,7 +124,7 @@ def events(record: Record) -> str:
     """Everything that happened, oldest first."""
     rows = []
     for event in record.events:
-        kind = str(event.get("kind", "event"))
+        kind = str(event.get("kind", "event")).replace("_", " ")
         text = (
             event.get("text")
             or event.get("name")

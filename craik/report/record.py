@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ class Alarm:
     evidence: str
     cure: str
     last_healthy: int | None
+    end: int | None = None
+    """Step at which it no longer held; None where that was not recorded."""
+
+    @property
+    def when(self) -> str:
+        """Its steps for people."""
+        return f"step {self.step:,}" + ("" if self.end is None else f", over at step {self.end:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +107,15 @@ class Record:
     @property
     def alarms(self) -> list[Alarm]:
         """Alarms in the order they were raised."""
-        return [
-            Alarm(
-                int(row.get("step", 0)),
-                str(row.get("name", "unknown")),
-                str(row.get("evidence", "")),
-                str(row.get("cure", "")),
-                row.get("last_healthy"),
-            )
-            for row in self.events
-            if row.get("kind") == "alarm"
-        ]
+        found: list[Alarm] = []
+        for row in self.events:
+            step, name = int(row.get("step", 0)), str(row.get("name", "unknown"))
+            if row.get("kind") == "alarm":
+                evidence, cure = str(row.get("evidence", "")), str(row.get("cure", ""))
+                found.append(Alarm(step, name, evidence, cure, row.get("last_healthy")))
+            elif row.get("kind") == "alarm_end":
+                found = [replace(a, end=step) if a.name == name and a.end is None else a for a in found]
+        return found
 
     def series(self, name: str) -> Series:
         """All values of a quantity; rows without it are left out, a recorded null is NaN."""

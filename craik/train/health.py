@@ -5,7 +5,7 @@ representation itself, and at the predictor's error beside that of predictors wh
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
@@ -92,7 +92,8 @@ class Observation:
         for name in ("error", "error_mean", "error_context", "error_position"):
             flat[name] = getattr(self, name)
         flat["error_ratio"] = self.error_ratio
-        flat["target_distance"] = self.target_distance
+        for name in ("target_distance", "target_moved", "encoder_moved"):
+            flat[name] = getattr(self, name)
         return {name: value for name, value in flat.items() if value is not None}
 
 
@@ -126,6 +127,36 @@ class Alarm:
             f"Usual cures: {self.cure}"
         )
 
+    def row(self) -> dict[str, str | int | None]:
+        """What events.jsonl holds of it."""
+        return {
+            "step": self.step,
+            "kind": "alarm",
+            "name": str(self.failure),
+            "evidence": self.evidence,
+            "cure": self.cure,
+            "last_healthy": self.last_healthy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmEnd:
+    """A failure that was alarmed about and no longer holds."""
+
+    step: int
+    failure: Failure
+
+    def __str__(self) -> str:
+        return f"step {self.step:,}: {self.failure} is over"
+
+    def row(self) -> dict[str, str | int | None]:
+        """What events.jsonl holds of it."""
+        return {"step": self.step, "kind": "alarm_end", "name": str(self.failure)}
+
+
+Change = Alarm | AlarmEnd
+"""What is to be told when the state of health changes."""
+
 
 def grace_steps(total: int) -> int:
     """Steps of a run of `total` before rank and predictor are judged: a model has to leave its random start."""
@@ -134,7 +165,7 @@ def grace_steps(total: int) -> int:
 
 @dataclass(slots=True)
 class Sentinel:
-    """Turns what was observed into alarms. Each is raised once, and again only after it had gone.
+    """Turns what was observed into alarms. Each is raised once, ends once, and is raised again only after that.
 
     A condition must hold in two checks in a row: one odd batch is no failure.
     """
@@ -154,14 +185,16 @@ class Sentinel:
         """Whether no alarm is active."""
         return not self.active
 
-    def observe(self, seen: Observation) -> list[Alarm]:
-        """Alarms after a check of the representation."""
+    def observe(self, seen: Observation) -> list[Change]:
+        """Alarms that a check of the representation raises or ends."""
         if self.first is None:
             self.first = seen
         found = dict(self.failures(seen))
         self.peak_rank = max(self.peak_rank, seen.embedding.effective_rank)
-        judged = set(CURES) - TIMING
-        return self.raise_alarms(seen.step, found, judged)
+        judged = set(Failure) - OF_STEPS - {Failure.non_finite}
+        if seen.target_moved is None:  # as at the first check of a process, which has nothing to compare with
+            judged.remove(Failure.dead_target)
+        return self.changes(seen.step, found, judged)
 
     def failures(self, seen: Observation) -> Iterator[tuple[Failure, str]]:
         """Failures that an observation shows, with their evidence."""
@@ -173,12 +206,12 @@ class Sentinel:
                 f"embeddings of different images differ by {seen.relative_std:.1e} of their size "
                 f"(was {self.first.relative_std:.1e})",
             )
-        rank, width = seen.embedding.effective_rank, None
+        rank = seen.embedding.effective_rank
         floor = max(3.0, 0.2 * self.peak_rank)
         if not collapsed and seen.step > self.grace and rank < floor:
             yield (
                 Failure.dimensional_collapse,
-                f"effective rank {rank:.1f} (was {self.peak_rank:.1f}){'' if width is None else f' of {width}'}",
+                f"effective rank {rank:.1f} (was {self.peak_rank:.1f})",
             )
         yield from self.target_failures(seen)
         ratio = seen.error_ratio
@@ -205,8 +238,8 @@ class Sentinel:
                     f"the target by {seen.target_moved:.1e}",
                 )
 
-    def record(self, record: StepRecord) -> list[Alarm]:
-        """Alarms after a window of training steps."""
+    def record(self, record: StepRecord) -> list[Change]:
+        """Alarms that a window of training steps raises or ends."""
         found: dict[Failure, str] = {}
         past = self.records[-20:]
         if len(past) >= 5 and math.isfinite(record.grad_norm):
@@ -220,30 +253,32 @@ class Sentinel:
         if past and record.wait_share > 0.4:
             found[Failure.data_starvation] = f"{record.wait_share:.0%} of the time went into waiting for data"
         self.records = [*past, record]
-        return self.raise_alarms(record.step, found, TIMING | {Failure.exploding_gradients})
+        return self.changes(record.step, found, OF_STEPS)
 
     def non_finite(self, step: int, what: str) -> Alarm:
         """The alarm for a loss or gradient that is not a number."""
         self.active.add(Failure.non_finite)
         return Alarm(step, Failure.non_finite, what, CURES[Failure.non_finite], self.last_healthy)
 
-    def raise_alarms(self, step: int, found: dict[Failure, str], judged: set[Failure]) -> list[Alarm]:
-        """Alarms for what is found twice in a row; what is judged and not found is over."""
-        alarms = []
-        for failure in judged:
-            if failure not in found:
-                self.active.discard(failure)
-                self.suspected.pop(failure, None)
+    def changes(self, step: int, found: dict[Failure, str], judged: Collection[Failure]) -> list[Change]:
+        """Alarms for what is found twice in a row, and the end of those that are judged and not found."""
+        changes: list[Change] = []
+        for failure in sorted(judged):
+            if failure in found:
+                self.suspected[failure] = self.suspected.get(failure, 0) + 1
+                if self.suspected[failure] >= 2 and failure not in self.active:
+                    self.active.add(failure)
+                    changes.append(Alarm(step, failure, found[failure], CURES[failure], self.last_healthy))
                 continue
-            self.suspected[failure] = self.suspected.get(failure, 0) + 1
-            if self.suspected[failure] >= 2 and failure not in self.active:
-                self.active.add(failure)
-                alarms.append(Alarm(step, failure, found[failure], CURES[failure], self.last_healthy))
-        return alarms
+            self.suspected.pop(failure, None)
+            if failure in self.active:
+                self.active.remove(failure)
+                changes.append(AlarmEnd(step, failure))
+        return changes
 
 
-TIMING = {Failure.data_starvation, Failure.throughput_drop}
-"""Failures of the machine rather than of the model."""
+OF_STEPS = frozenset({Failure.exploding_gradients, Failure.data_starvation, Failure.throughput_drop})
+"""Failures that training steps show from outside; the others are seen by checks of the representation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from craik.core.jepa import Loss
 from craik.data.loader import Loader, Samples
 from craik.train import checkpoint
 from craik.train.check import Checker
-from craik.train.health import Alarm, Observation, Sentinel, StepRecord, grace_steps
+from craik.train.health import Alarm, Change, Observation, Sentinel, StepRecord, grace_steps
 from craik.train.progress import Reporter, Status
+from craik.train.recall import recall
 from craik.train.run import RunFolder
 from craik.train.step import NonFiniteError, Stepper
 from craik.train.stop import StopSignal
@@ -96,6 +97,8 @@ class Run:
             with StopSignal() as stop:
                 if stepper.step == 0:
                     self.check()
+                else:
+                    self.remember()
                 while stepper.step < total:
                     samples = next(batches)
                     loss = self.guarded_step(samples)
@@ -160,7 +163,7 @@ class Run:
             "seconds": self.clock.elapsed(),
         }
         self.write("metrics", row)
-        self.raise_alarms(self.sentinel.record(record))
+        self.tell(self.sentinel.record(record))
         self.reporter.show(self.status(record, terms))
 
     def status(self, record: StepRecord, terms: dict[str, float]) -> Status:
@@ -192,8 +195,15 @@ class Run:
         if self.probe is not None:
             self.scores = dict(self.probe(model.target.representation(model.encoder)))
         self.write("metrics", {"step": step, **self.seen.row(), **self.scores})
-        self.raise_alarms(self.sentinel.observe(self.seen))
+        self.tell(self.sentinel.observe(self.seen))
         self.clock.checked(step, time.perf_counter() - began)
+
+    def remember(self) -> None:
+        """Know again what was known when the run stopped: its health, its last check and its scores."""
+        if self.stepper.runtime.is_main:
+            steps = [found.step for found in checkpoint.listing(self.folder.checkpoints)]
+            memory = recall(self.folder.rows("metrics"), self.sentinel.grace, steps)
+            self.sentinel, self.seen, self.scores = memory.sentinel, memory.seen, memory.scores
 
     def save(self) -> None:
         """Write a checkpoint and the loadable model."""
@@ -232,21 +242,11 @@ class Run:
         self.reporter.say(line)
         self.write("events", {"step": self.stepper.step, "kind": "note", "text": line})
 
-    def raise_alarms(self, alarms: list[Alarm]) -> None:
-        """Show alarms and write them down."""
-        for alarm in alarms:
-            self.reporter.say(str(alarm), style="bold red")
-            self.write(
-                "events",
-                {
-                    "step": alarm.step,
-                    "kind": "alarm",
-                    "name": str(alarm.failure),
-                    "evidence": alarm.evidence,
-                    "cure": alarm.cure,
-                    "last_healthy": alarm.last_healthy,
-                },
-            )
+    def tell(self, changes: list[Change]) -> None:
+        """Show alarms and their ends, and write them down."""
+        for change in changes:
+            self.reporter.say(str(change), style="bold red" if isinstance(change, Alarm) else "green")
+            self.write("events", change.row())
 
     def non_finite(self, what: str, samples: Samples) -> NonFiniteError:
         """Write down which samples gave a loss that is not a number, and say so."""
@@ -254,7 +254,7 @@ class Run:
         names = [str(images.paths[i]) for i in samples.index.tolist()]
         tensor = first_bad_tensor(self.stepper.recipe.model)
         alarm = self.sentinel.non_finite(self.stepper.step + 1, f"{what}; first bad tensor: {tensor}")
-        self.raise_alarms([alarm])
+        self.tell([alarm])
         torch.save({"x": samples.x, "sizes": samples.sizes, "paths": names}, self.folder.path / "non_finite_batch.pt")
         return NonFiniteError(
             f"{alarm}. The batch ({', '.join(names[:3])}, ...) is in {self.folder.path / 'non_finite_batch.pt'}. "

@@ -15,8 +15,10 @@ from craik.core.batch import Batch
 from craik.core.jepa import Loss
 from craik.data.loader import Samples
 from craik.errors import CraikError
+from craik.nn.norm import share_statistics
 from craik.train import checkpoint
 from craik.train.optim import build_adamw, set_schedules
+from craik.train.ranks import sum_over_ranks
 from craik.train.recipe import Learner, Recipe
 from craik.train.runtime import Runtime, step_rng
 from craik.train.schedule import Schedule
@@ -56,6 +58,8 @@ class Stepper:
     def __post_init__(self) -> None:
         recipe = self.recipe
         recipe.model.to(self.runtime.device).train()
+        if self.runtime.world > 1:
+            share_statistics(recipe.model, sum_over_ranks)
         self.optimizer = build_adamw(recipe.optim, [recipe.model.get_submodule(name) for name in recipe.trained])
         self.forward = cast(Callable[[Batch, int], Loss], recipe.model)
         if self.runtime.world > 1:

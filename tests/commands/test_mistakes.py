@@ -585,7 +585,7 @@ def test_ctrl_c_while_data_is_read(craik: Craik, monkeypatch: pytest.MonkeyPatch
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("craik.pretrain.load_images", interrupted)
+    monkeypatch.setattr("craik.pretrain.prepare.load_images", interrupted)
     said = craik("train", MICRO, *TOY, "--out", "runs/a")
     assert said.code == 130
     assert "interrupted" in said.err

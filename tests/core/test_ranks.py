@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import Tensor
+from torch import Tensor, nn
 
 from craik.core.energy import infonce
 from craik.core.regularize import Barlow, SIGReg, VICReg, VISReg, alone
+from craik.nn.norm import SharedBatchNorm
 from craik.train.ranks import gather_over_ranks, gather_own_first, num_ranks, sum_over_ranks
 
 RANKS, LOCAL, DIM = 2, 6, 4
@@ -22,7 +23,9 @@ def losses(reduce: Pair | object, gather: object, own_first: object) -> dict[str
     vicreg, sigreg = VICReg(reduce=reduce), SIGReg(16, reduce=reduce)
     visreg = VISReg(num_directions=16, gather=gather)
     contrast = infonce(gather=own_first)
+    norm = SharedBatchNorm(nn.BatchNorm1d(DIM, dtype=torch.float64), reduce)
     return {
+        "batch norm": lambda z, other: (norm(z) - other).square().mean(),
         "vicreg": lambda z, other: vicreg.penalty(z) + vicreg.penalty(other),
         "sigreg": lambda z, other: sigreg(z, 3) + sigreg(other, 4),
         "sigreg of views": lambda z, other: sigreg(torch.stack([z, other]), 5),
@@ -72,7 +75,7 @@ def test_two_processes_equal_one(two: list[dict], name: str) -> None:
     value, *grads = evaluate(losses(alone, alone, None), slice(None))[name]
     values = torch.stack([rank["found"][name][0] for rank in two])
     assert torch.allclose(values.mean(), value, rtol=1e-10)
-    if name != "infonce":  # batch statistics are the same on every rank; energies are those of own samples
+    if name not in ("infonce", "batch norm"):  # the same on every rank; these two are means over own samples
         assert torch.equal(values[0], values[1])
     for i, whole in enumerate(grads):
         parts = torch.cat([rank["found"][name][1 + i] for rank in two]) / RANKS

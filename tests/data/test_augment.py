@@ -211,3 +211,29 @@ def test_blur_is_a_gaussian():
     torch.testing.assert_close(y, wanted, atol=2e-4, rtol=0)
     flat = torch.full((1, 3, 16, 16), 0.7)
     torch.testing.assert_close(augment.gaussian_blur(flat, prob=1.0, rng=seeded()), flat)
+
+
+def test_recolor_does_what_the_single_changes_do():
+    x = 0.3 + 0.3 * torch.rand(64, 3, 4, 4, generator=seeded())  # nothing is cut at 0 or 1
+    factor = (augment.recolor(x, brightness=0.5, rng=seeded()) / x).flatten(1)
+    assert torch.allclose(factor, factor[:, :1], atol=1e-4) and factor.min() < 0.7 and factor.max() > 1.3
+    flat = augment.recolor(x, contrast=0.5, rng=seeded())
+    assert torch.allclose(augment.to_gray(flat).mean((2, 3)), augment.to_gray(x).mean((2, 3)), atol=1e-4)
+    spread = augment.to_gray(flat).flatten(1).std(1) / augment.to_gray(x).flatten(1).std(1)
+    assert spread.min() < 0.7 and spread.max() > 1.3
+    turned = augment.recolor(x, hue=0.5, saturation=0.5, rng=seeded())
+    torch.testing.assert_close(augment.to_gray(turned), augment.to_gray(x), atol=1e-4, rtol=0)
+    assert not torch.allclose(turned, x, atol=0.05)
+    torch.testing.assert_close(augment.recolor(x, rng=seeded()), x, atol=1e-5, rtol=0)
+    pale = augment.recolor(x, gray_prob=1.0, rng=seeded())
+    torch.testing.assert_close(pale, augment.to_gray(x).expand(-1, 3, -1, -1), atol=1e-4, rtol=0)
+
+
+def test_recolor_leaves_the_rest_alone_and_stays_in_range():
+    x = torch.rand(400, 3, 4, 4, generator=seeded())
+    y = augment.recolor(x, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, prob=0.8, gray_prob=0.2, rng=seeded())
+    same = (x - y).abs().amax((1, 2, 3)) < 1e-4
+    assert 0.1 < float(same.float().mean()) < 0.22  # 0.2 x 0.8
+    gray = (y.amax(1) - y.amin(1)).amax((1, 2)) < 1e-4
+    assert 0.14 < float(gray.float().mean()) < 0.27
+    assert y.min() >= 0 and y.max() <= 1

@@ -6,15 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from craik.core import Grid
+from craik.core import Grid, Mask
 from craik.masking.block import BlockSize, MultiBlock, cells
 
 IMAGE = Grid(("h", "w"), (14, 14))
 SHAPES = [(14, 14), (8, 8), (7, 12), (16, 6), (28, 28)]
 
 
-def draw(sampler: MultiBlock, grid: Grid = IMAGE, batch: int = 16, seed: int = 0):
+def draw_all(sampler: MultiBlock, grid: Grid = IMAGE, batch: int = 16, seed: int = 0) -> tuple[Mask, ...]:
     return sampler(grid, batch, torch.Generator().manual_seed(seed))
+
+
+def draw(sampler: MultiBlock, grid: Grid = IMAGE, batch: int = 16, seed: int = 0) -> Mask:
+    (mask,) = draw_all(sampler, grid, batch, seed)
+    return mask
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -30,6 +35,47 @@ def test_structure(shape: tuple[int, int], as_published: bool, num_targets: int)
         for index in (mask.context, mask.target):
             assert index.dtype == torch.int64 and bool((index.diff(dim=-1) > 0).all())
         mask.check(grid.num_tokens)
+
+
+@pytest.mark.parametrize("as_published", [False, True])
+def test_several_contexts(as_published: bool) -> None:
+    """Each has its own place, all have the targets of their sample and one length."""
+    sampler = MultiBlock(num_contexts=3, context_scale=(0.3, 0.5), min_keep=4, as_published=as_published)
+    for seed in range(20):
+        masks = draw_all(sampler, seed=seed)
+        assert len(masks) == 3
+        for mask in masks:
+            mask.check(IMAGE.num_tokens)
+            assert mask.target is masks[0].target
+            assert mask.context.shape == masks[0].context.shape and mask.context.shape[1] > 4
+            assert bool((mask.context.diff(dim=-1) > 0).all())
+        assert not torch.equal(masks[0].context, masks[1].context)
+
+
+@pytest.mark.parametrize("as_published", [False, True])
+def test_contexts_that_keep_the_targets(as_published: bool) -> None:
+    """They are whole rectangles, so nothing is cut off them, and targets are seen."""
+    sampler = MultiBlock(num_contexts=2, context_scale=(0.5, 0.7), allow_overlap=True, as_published=as_published)
+    for seed in range(20):
+        masks = draw_all(sampler, seed=seed)
+        _, size = sampler.block_sizes(IMAGE, torch.Generator().manual_seed(seed))
+        for mask in masks:
+            corner = mask.context[:, :1]
+            assert torch.equal(mask.context, cells(corner // 14, corner % 14, size, 14)[:, 0])
+            with pytest.raises(ValueError, match="must predict"):
+                mask.check(IMAGE.num_tokens)
+
+
+def test_one_context_too_poor_is_enough_for_new_targets() -> None:
+    """Every context of a sample has to be large enough for the same targets."""
+    grid = Grid(("h", "w"), (8, 8))
+    sampler = MultiBlock(num_contexts=4, context_scale=(0.3, 0.4), min_keep=9)
+    for seed in range(20):
+        for mask in draw_all(sampler, grid, batch=32, seed=seed):
+            mask.check(grid.num_tokens)
+            assert mask.context.shape[1] > 9
+    with pytest.raises(ValueError, match="or raise context_scale"):
+        draw(MultiBlock(context_scale=(0.05, 1.0), allow_overlap=True, min_keep=180), grid=Grid(("h", "w"), (14, 14)))
 
 
 def test_targets_are_filled_rectangles_of_one_size() -> None:
@@ -120,7 +166,7 @@ def test_ours_never_shows_a_target_and_refuses_what_cannot_be() -> None:
     grid = Grid(("h", "w"), (6, 6))
     rng = torch.Generator().manual_seed(0)
     for _ in range(40):
-        MultiBlock()(grid, 64, rng).check(grid.num_tokens)
+        MultiBlock()(grid, 64, rng)[0].check(grid.num_tokens)
     with pytest.raises(ValueError, match="leave no context of more than min_keep = 30"):
         draw(MultiBlock(num_targets=2, target_scale=(0.9, 0.9), aspect=(1.0, 1.0), min_keep=30), grid, batch=4)
 

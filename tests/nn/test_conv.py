@@ -28,11 +28,19 @@ def test_wanted_picks_tokens() -> None:
 
 def test_hidden_cells_do_not_leak() -> None:
     net, x = encoder(), torch.randn(2, 3, 32, 32)
-    keep = torch.tensor([[0, 1, 4, 5], [10, 11, 14, 15]])
-    other = x + torch.randn_like(x) * (1 - net.visible(x, keep))
-    assert not torch.equal(other, x)
-    assert torch.equal(net(x, keep=keep).x, net(other, keep=keep).x)
-    assert net(x, keep=keep).at[0, 2].tolist() == [1.0, 0.0]
+    keep = torch.tensor([[5, 6, 9, 10]]).expand(2, -1)
+    other = torch.randn_like(x)
+    other[:, :, 8:24, 8:24] = x[:, :, 8:24, 8:24]
+    tokens = net(x, keep=keep)
+    assert torch.equal(tokens.x, net(other, keep=keep).x)
+    assert torch.equal(tokens.x, net(x[:, :, 8:24, 8:24]).x)
+    assert tokens.at[1].tolist() == [[1.0, 1.0], [1.0, 2.0], [2.0, 1.0], [2.0, 2.0]]
+
+
+@pytest.mark.parametrize("keep", [[[0, 1, 4], [0, 1, 4]], [[0, 1], [1, 2]], [[4, 0], [4, 0]], [[0, 5], [0, 5]]])
+def test_only_one_rectangle_for_all_can_be_shown(keep: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="one rectangle"):
+        encoder()(torch.randn(2, 3, 32, 32), keep=torch.tensor(keep))
 
 
 def test_layers_are_stages() -> None:

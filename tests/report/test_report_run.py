@@ -95,5 +95,12 @@ def test_alarms_that_are_over_do_not_count_as_active(tmp_path: Path) -> None:
     assert still_active(held) == {"dimensional collapse"}
     over = Record.read(write_run(tmp_path / "b", [*collapsed, check_row(400, 40)], events))
     assert still_active(over) == frozenset()
+    ended = Record.read(
+        write_run(
+            tmp_path / "d", collapsed, [*events, {"step": 400, "kind": "alarm_end", "name": "dimensional collapse"}]
+        )
+    )
+    assert [(a.step, a.end) for a in ended.alarms] == [(350, 400)]
+    assert "step 350, over at step 400" in report(tmp_path / "d").read_text()
     stopped = Record.read(write_run(tmp_path / "c", metric_rows(), [alarm_row(201, "non-finite values")]))
     assert still_active(stopped) == {"non-finite values"}

@@ -14,11 +14,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from craik.core import JEPA, Batch, Loss, Regularizer, Shared, Target, Tokens
+from craik.core.collapse import Spectrum
 from craik.data.images import ImageData, load_images
 from craik.data.loader import Loader
 from craik.recipes import find
 from craik.train.check import Checker
-from craik.train.health import Failure, Sentinel, StepRecord, position_mean
+from craik.train.health import AlarmEnd, Failure, Observation, Sentinel, StepRecord, position_mean
 from craik.train.loop import Outcome, Pace, Run
 from craik.train.optim import AdamW
 from craik.train.progress import Reporter
@@ -217,12 +218,32 @@ def test_an_alarm_needs_two_checks_and_is_raised_once() -> None:
     raised = [[a.failure for a in sentinel.record(record)] for record in bad]
     assert raised == [[], [Failure.data_starvation], [], []]
     assert not sentinel.healthy
-    sentinel.record(usual[0])
+    assert sentinel.record(usual[0]) == [AlarmEnd(0, Failure.data_starvation)]
     assert sentinel.healthy
+    assert sentinel.record(usual[1]) == []
+
+
+def test_the_end_of_an_alarm_is_recorded(tmp_path: Path) -> None:
+    recipe = micro(momentum=lambda total: lambda step: 1.0 if step < 25 else 0.9)
+    outcome, _ = conduct(recipe, tmp_path, steps=40)
+    rows = [row for row in RunFolder(tmp_path / "run").rows("events") if row["name"] == "dead target"]
+    assert [(row["kind"], row["step"]) for row in rows] == [("alarm", 20), ("alarm_end", 30)]
+    assert Failure.dead_target not in outcome.alarms
+
+
+def test_a_check_ends_only_what_it_can_see() -> None:
+    """Gradients are no matter of checks; and whether the target moved is unknown at the first check after a resume."""
+    seen = Observation(0, Spectrum(1.0, 1.0, 9.0, 9.0, 9.0, 1.0), 0.5)
+    sentinel = Sentinel(active={Failure.exploding_gradients, Failure.dead_target})
+    assert sentinel.observe(seen) == []
+    assert sentinel.observe(replace(seen, step=1, target_moved=0.1, encoder_moved=0.1)) == [
+        AlarmEnd(1, Failure.dead_target)
+    ]
+    assert sentinel.active == {Failure.exploding_gradients}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", ["ijepa:tiny", "ijepa:small32", "lejepa:tiny"])
+@pytest.mark.parametrize("spec", ["ijepa:tiny", "ijepa_conv:tiny", "lejepa:tiny"])
 def test_healthy_runs_raise_no_alarm(spec: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     method = find(spec)

@@ -12,13 +12,14 @@ from craik.train.run import RunFolder
 from tests.train.runs import weights
 
 ROOT = Path(__file__).resolve().parents[2]
-STEADY = Path(__file__).with_name("steady.py")
+STEADY = {name: Path(__file__).with_name(f"{name}.py") for name in ("steady", "steady_views")}
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def train(out: Path, variant: str, *options: object, ranks: int = 1) -> dict[str, torch.Tensor]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
-    arguments = ["-m", "craik.cli", "train", f"{STEADY}:{variant}", "--data", "toy:shapes?n=80", "--out", str(out)]
+    recipe = STEADY["steady_views" if variant == "views" else "steady"]
+    arguments = ["-m", "craik.cli", "train", f"{recipe}:{variant}", "--data", "toy:shapes?n=80", "--out", str(out)]
     options = (*options, "--device", "cpu", "--precision", "float32", "--batch", 16)
     command = [sys.executable, *launcher, *arguments, *map(str, options)]
     subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
@@ -34,7 +35,7 @@ def gap(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["steady", "regularized"])
+@pytest.mark.parametrize("variant", ["steady", "regularized", "views"])
 def test_two_processes_equal_one(tmp_path: Path, variant: str) -> None:
     pace = ("--steps", 5, "--check-every", 1)  # a check writes a row of metrics: every step has one
     alone = train(tmp_path / "alone", variant, *pace)

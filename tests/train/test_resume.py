@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from craik.errors import UsageError
+from craik.pretrain import Budget, Conduct, Data, Init, pretrain
+from craik.pretrain.options import absolute
+from craik.recipes import find
 from craik.train import checkpoint
 from craik.train.run import RunFolder
-from tests.train.runs import MICRO, resume_micro, run_micro, same, weights
+from tests.photos import write_photos
+from tests.train.runs import DATA, MICRO, quiet, resume_micro, run_micro, same, weights
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +30,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def interrupted(out: Path) -> Path:
     """A run of 20 steps that was asked to stop after 7."""
-    from dataclasses import replace
-
-    from craik.pretrain import Budget, Conduct, pretrain
-    from craik.recipes import find
-    from tests.train.runs import DATA, quiet
-
     method = find(MICRO)
     conduct = Conduct(device="cpu", check_every=5, checkpoint_every=100)
-    result = pretrain(method, replace(method.config), out, DATA, Budget(steps=20), conduct, reporter=quiet(), stop_at=7)
+    result = pretrain(method, method.config, out, DATA, Budget(steps=20), conduct, reporter=quiet(), stop_at=7)
     assert result.outcome.interrupted
     assert result.outcome.step == 7
     return out
@@ -94,6 +92,42 @@ def test_other_data_is_refused(whole: Path, tmp_path: Path) -> None:
     RunFolder(out).config_path.write_text(json.dumps(record))
     with pytest.raises(UsageError, match="not the data"):
         resume_micro(out)
+
+
+def test_relative_paths_hold_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = write_photos(tmp_path / "here" / "photos")
+    labels = tmp_path / "here" / "labels.csv"
+    labels.write_text(
+        "path,label\n" + "".join(f"{p.relative_to(photos)},{p.parent.name}\n" for p in photos.rglob("*.png"))
+    )
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    first = run_micro(Path("first"), steps=1)
+    data = Data(data="photos", labels="labels.csv")
+    method = find(MICRO)
+    run = pretrain(
+        method,
+        method.config,
+        Path("run"),
+        data,
+        Budget(steps=3),
+        Conduct(device="cpu"),
+        init=Init(str(first.folder)),
+        stop_at=2,
+        reporter=quiet(),
+    )
+    record = RunFolder(run.folder).config
+    assert (record["data"]["data"], record["data"]["labels"]) == (str(photos), str(labels))
+    assert record["init"] == str(tmp_path / "here" / "first")
+    monkeypatch.chdir(tmp_path / "there")
+    assert resume_micro(Path("../here/run")).outcome.step == 3
+
+
+def test_what_is_no_path_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy:shapes").mkdir()
+    for place in ("toy:shapes", "hf:cifar10", "uoft-cs/cifar10"):
+        assert absolute(place) == place
 
 
 def command(*arguments: str) -> list[str]:

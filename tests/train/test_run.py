@@ -3,13 +3,23 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from craik.codec import decode
+from craik.data.images import load_images
+from craik.data.loader import read_samples
 from craik.errors import UsageError
+from craik.masking.block import MultiBlock
+from craik.pretrain import Conduct
+from craik.recipes import find
 from craik.train.run import RunFolder, environment, finite, write_atomic
-from tests.train.runs import resume_micro, run_micro, same, weights
+from craik.train.runtime import Precision, step_rng
+from tests.train.runs import MICRO, resume_micro, run_micro, same, weights
 
 CONFIG = {"recipe": "ijepa", "variant": "tiny", "config": {}, "steps": 10, "data": {}, "conduct": {}}
 
@@ -139,11 +149,22 @@ def test_going_back_and_on_is_the_run_that_never_went_back(tmp_path: Path) -> No
     assert [row["step"] for row in events] == [10]
 
 
-def test_resume_on_another_device_keeps_the_arithmetic(tmp_path: Path) -> None:
-    from craik.codec import decode
-    from craik.pretrain import Conduct
-    from craik.train.runtime import Precision
+def test_several_contexts_of_an_image(tmp_path: Path) -> None:
+    """Each context is a mask of its own, with the same targets; and they train."""
+    masks = MultiBlock(num_contexts=2, context_scale=(0.5, 0.7), min_keep=2)
+    method = find(MICRO)
+    recipe = method.build(replace(method.config, masks=masks))
+    samples = read_samples(load_images("toy:shapes?n=8", size=16), np.arange(8))
+    (part,) = recipe.prepare(samples, step_rng(0, 0)).parts
+    assert [len(mask.context) for mask in part.masks] == [8, 8]
+    assert not torch.equal(part.masks[0].context, part.masks[1].context)
+    assert torch.equal(part.masks[0].target, part.masks[1].target)
+    run_micro(tmp_path / "a", steps=2, masks=masks)
+    assert all(math.isfinite(row["loss"]) for row in RunFolder(tmp_path / "a").rows("metrics") if "loss" in row)
+    assert RunFolder(tmp_path / "a").config["config"]["masks"]["num_contexts"] == 2
 
+
+def test_resume_on_another_device_keeps_the_arithmetic(tmp_path: Path) -> None:
     run_micro(tmp_path / "a", steps=2, conduct=Conduct(device="cpu", precision=Precision.bf16))
     stored = decode(Conduct, RunFolder(tmp_path / "a").config["conduct"])
     assert stored.precision is Precision.bf16

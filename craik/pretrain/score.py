@@ -1,0 +1,79 @@
+"""A quick score while training, beside that of a random encoder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from craik.codec import decode
+from craik.data.images import ImageData
+from craik.evaluate.features import Featurizer, extract
+from craik.evaluate.knn import knn_accuracy
+from craik.evaluate.monitor import crop_agreement
+from craik.recipes import Method
+from craik.train import checkpoint
+from craik.train.loop import Probe
+from craik.train.recipe import Recipe
+from craik.train.runtime import Runtime
+
+Json = dict[str, Any]
+
+
+def make_probe(method: Method, record: Json, recipe: Recipe, images: ImageData, runtime: Runtime) -> Probe:
+    """A quick score while training: kNN with labels, agreement of two crops without; beside a random encoder."""
+    rng_state = checkpoint.rng_state()
+    torch.manual_seed(record["conduct"]["seed"] + 1)
+    random: Recipe = method.build(decode(method.module.Config, record["config"]))
+    checkpoint.set_rng_state(rng_state)
+    model: Any = random.model
+    random_encoder = model.target.representation(model.encoder).to(runtime.device)
+    score = knn_score(images) if usable_labels(images) else agreement_score(images)
+    view = recipe.view
+
+    def featurize(encoder: nn.Module) -> Featurizer:
+        dtype = torch.bfloat16 if runtime.bf16 else None
+        return Featurizer(encoder, view.size, view.mean, view.std, device=runtime.device, autocast=dtype)
+
+    name, beside = score.name, score(featurize(random_encoder))
+    return lambda encoder: {name: score(featurize(encoder)), f"{name}_random": beside}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A named score of a featurizer."""
+
+    name: str
+    measure: Callable[[Featurizer], float]
+
+    def __call__(self, featurizer: Featurizer) -> float:
+        """The score."""
+        return self.measure(featurizer)
+
+
+def usable_labels(images: ImageData) -> bool:
+    """Whether there are at least two classes and enough images to hold some out."""
+    return images.labels is not None and len(np.unique(images.labels[images.labels >= 0])) > 1 and len(images) >= 50
+
+
+def knn_score(images: ImageData, bank: int = 1000, queries: int = 300) -> Score:
+    """Accuracy of kNN on held-out images of the training data; labels serve for this number alone."""
+    assert images.labels is not None
+    labelled = images.subset(np.flatnonzero(images.labels >= 0))
+    some = min(len(labelled), bank + queries)
+    chosen = labelled.subset(np.sort(np.random.default_rng(0).permutation(len(labelled))[:some]))
+    train, test = chosen.split(bank / (bank + queries), seed=0)
+    y_train, y_test = torch.from_numpy(train.labels), torch.from_numpy(test.labels)
+
+    def measure(featurizer: Featurizer) -> float:
+        return knn_accuracy(extract(featurizer, train), y_train, extract(featurizer, test), y_test)
+
+    return Score("knn", measure)
+
+
+def agreement_score(images: ImageData, num: int = 300) -> Score:
+    """How often an image's nearest neighbor, among other crops of all images, is its own other crop."""
+    chosen = images.subset(np.linspace(0, len(images) - 1, min(num, len(images))).astype(np.int64))
+    return Score("agreement", lambda featurizer: crop_agreement(featurizer, chosen))

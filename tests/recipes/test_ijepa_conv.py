@@ -1,0 +1,83 @@
+"""ijepa_conv: what is hidden stays hidden, and what the loss is made of."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from craik.core import Batch, Part
+from craik.data.images import load_images
+from craik.data.loader import read_samples
+from craik.recipes import ijepa_conv
+from craik.recipes.ijepa_conv import Config, ConvIJEPA
+from craik.train.recipe import Recipe
+
+CONFIG = replace(
+    ijepa_conv.tiny(), widths=(8, 12, 16), hidden=24, embedding=8, num_directions=16, num_windows=2, batch=8
+)
+
+
+def built(cfg: Config = CONFIG) -> tuple[Recipe, ConvIJEPA, Batch]:
+    torch.manual_seed(0)
+    recipe = ijepa_conv.build(cfg)
+    samples = read_samples(load_images("toy:shapes?n=8", size=cfg.image, progress=False), np.arange(8))
+    batch = recipe.prepare(samples, torch.Generator().manual_seed(1))
+    assert isinstance(recipe.model, ConvIJEPA)
+    return recipe, recipe.model, batch
+
+
+def test_loss_is_the_mix_of_its_terms_and_reaches_every_weight() -> None:
+    recipe, model, batch = built()
+    loss = model(batch, 3)
+    assert set(loss.terms) == {"energy", "sigreg"}
+    torch.testing.assert_close(loss.total, 0.9 * loss.terms["energy"] + 0.1 * loss.terms["sigreg"])
+    loss.total.backward()
+    assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in model.parameters())
+    owned = {id(p) for name in recipe.trained for p in model.get_submodule(name).parameters()}
+    assert owned == {id(p) for p in model.parameters()}
+
+
+def test_prediction_depends_on_the_window_alone() -> None:
+    _, model, batch = built()
+    (part,) = batch.parts
+    mask = part.masks[0]
+    cells = torch.zeros(16)
+    cells[mask.context[0]] = 1
+    seen = cells.view(4, 4).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    noise = torch.randn_like(part.x)
+    model.eval()
+    alone = [
+        model.tasks(Batch((Part(x, (mask,), y=part.y),)))[0].pred for x in (part.x, part.x * seen + noise * (1 - seen))
+    ]
+    assert torch.equal(*alone)
+    other = model.tasks(Batch((Part(part.x + noise, (mask,), y=part.y),)))[0].pred
+    assert not torch.allclose(alone[0], other)
+
+
+def test_goal_of_a_block_is_the_embedding_of_the_mean_of_its_tokens() -> None:
+    _, model, batch = built()
+    (part,) = batch.parts
+    model.eval()
+    assert part.y is not None
+    tokens = model.encoder(part.y).x
+    for mask, task in zip(part.masks, model.tasks(batch), strict=True):
+        block = tokens[:, mask.target[0, 0]].mean(1)
+        torch.testing.assert_close(task.goal.x[:, 0], model.embed(block), atol=1e-5, rtol=1e-4)
+        assert task.pred.shape == (8, 1, mask.target.shape[1], 8)
+
+
+def test_window_and_target_are_jittered_apart_and_masks_are_shared() -> None:
+    _, _, batch = built()
+    (part,) = batch.parts
+    assert part.y is not None and part.x.shape == part.y.shape and not torch.equal(part.x, part.y)
+    assert len(part.masks) == 2
+    assert all(bool((mask.context == mask.context[0]).all()) for mask in part.masks)
+
+
+@pytest.mark.parametrize("variant", [ijepa_conv.small32, ijepa_conv.small64, ijepa_conv.tiny])
+def test_variants_have_a_grid_of_four_by_four(variant: object) -> None:
+    cfg = variant()  # type: ignore[operator]
+    recipe = ijepa_conv.build(cfg)
+    assert recipe.model.encoder.grid((cfg.image, cfg.image)).shape == (4, 4)  # type: ignore[union-attr,operator]
+    assert recipe.latents is not None
