@@ -13,19 +13,26 @@ class Part:
     """One input of a batch with the tasks posed on it.
 
     `x` is what the encoder observes. `y` is what the target represents, x itself when None; it differs where the
-    context is disturbed and the target is not. `cond` is an optional condition (action, text).
+    context is disturbed and the target is not. `cond` is an optional condition (action, text). `place` [B, 2, A] says
+    where y lies, if not where x does: coordinates of y's tokens are place[:, 0] + place[:, 1] x at in those of x.
     """
 
     x: Tensor
     masks: tuple[Mask, ...] = ()
     cond: Tensor | None = None
     y: Tensor | None = None
+    place: Tensor | None = None
+
+    def where(self, at: Tensor) -> Tensor:
+        """Coordinates [B, N, A] of tokens of y, in those of x."""
+        return at if self.place is None else self.place[:, :1] + self.place[:, 1:] * at
 
     def to(self, device: torch.device | str) -> "Part":
         """Copy on another device."""
         cond = None if self.cond is None else self.cond.to(device, non_blocking=True)
         y = None if self.y is None else self.y.to(device, non_blocking=True)
-        return Part(self.x.to(device, non_blocking=True), tuple(m.to(device) for m in self.masks), cond, y)
+        place = None if self.place is None else self.place.to(device, non_blocking=True)
+        return Part(self.x.to(device, non_blocking=True), tuple(m.to(device) for m in self.masks), cond, y, place)
 
     def chunks(self, num: int) -> list["Part"]:
         """The part cut into `num` smaller ones along the samples.
@@ -42,7 +49,8 @@ class Part:
         """Some of the samples."""
         masks = tuple(Mask(m.context[rows], m.target[rows]) for m in self.masks)
         cond = None if self.cond is None else self.cond[rows]
-        return Part(self.x[rows], masks, cond, None if self.y is None else self.y[rows])
+        y = None if self.y is None else self.y[rows]
+        return Part(self.x[rows], masks, cond, y, None if self.place is None else self.place[rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class JEPA(nn.Module):
             last = first + sets.numel()
             goal = Tokens(goals.x[:, first:last], goals.at[:, first:last])
             context = self.encoder(part.x, keep=mask.context)  # [B, Kc, D]
-            pred = self.predictor(context, goal.at.unflatten(1, sets), part.cond)  # [B, T, Kt, D]
+            pred = self.predictor(context, part.where(goal.at).unflatten(1, sets), part.cond)  # [B, T, Kt, D]
             energies.append(self.energy(pred, goal.x.unflatten(1, sets)).mean())
             seen.context.append(context)
             seen.goal.append(goal)

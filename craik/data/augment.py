@@ -7,6 +7,7 @@ image and resampled from the canvas in one go.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,38 @@ def random_resized_crop(
     boxes = draw_crops(sizes.cpu(), scale, ratio, rng)
     flip = torch.rand(len(x), generator=rng) < flip_prob
     return resample(x, _to_canvas(boxes, sizes.cpu(), x.shape[-1]), out, flip)
+
+
+class Crops(NamedTuple):
+    """Crops, and where they lie."""
+
+    images: Tensor
+    """float32 [B, 3, out, out] in [0, 1]."""
+    boxes: Tensor
+    """(top, left, height, width) in the original, flipped where the crop is [fraction], float32 [B, 4]."""
+
+
+def random_crop_pair(
+    x: Tensor,
+    sizes: Tensor,
+    out: int,
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    rng: Generator,
+    flip_prob: float = 0.0,
+) -> tuple[Crops, Crops]:
+    """Two crops of each image as `random_resized_crop` draws them, both flipped or none, and where they lie."""
+    sizes = sizes.cpu()
+    boxes = [draw_crops(sizes, scale, ratio, rng) for _ in range(2)]
+    flip = torch.rand(len(x), generator=rng) < flip_prob
+    pair = []
+    for box in boxes:
+        images = resample(x, _to_canvas(box, sizes, x.shape[-1]), out, flip)
+        top, left, height, width = (box / sizes.double().repeat(1, 2)).unbind(1)
+        left = torch.where(flip, 1.0 - left - width, left)
+        pair.append(Crops(images, torch.stack([top, left, height, width], 1).float().to(x.device)))
+    return pair[0], pair[1]
 
 
 def draw_crops(sizes: Tensor, scale: tuple[float, float], ratio: tuple[float, float], rng: Generator) -> Tensor:

@@ -20,16 +20,26 @@ So the explicit form is taken on a CPU in half precision for short sequences, th
 """
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v for q [B, H, M, d] and k, v [B, H, N, d]; keys where valid [B, N] is False are unseen.
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    valid: Tensor | None = None,
+    visible: Tensor | None = None,
+    dropout_prob: float = 0.0,
+) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v for q [B, H, M, d] and k, v [B, H, N, d].
 
-    Chooses the kernel by device, dtype and length; see EXPLICIT_MAX_TOKENS for the measurement.
+    Keys where valid [B, N] is False are unseen by all, those where visible [M, N] is False by that query; weights are
+    dropped with `dropout_prob`. Chooses the kernel by device, dtype and length: see EXPLICIT_MAX_TOKENS.
     """
-    mask = None if valid is None else valid[:, None, None, :]
+    mask = visible if valid is None else valid[:, None, None, :]
+    if valid is not None and visible is not None:
+        mask = valid[:, None, None, :] & visible
     half = q.dtype in (torch.bfloat16, torch.float16)
     if q.device.type == "cpu" and half and k.shape[-2] <= EXPLICIT_MAX_TOKENS:
-        return attention_map(q, k, mask) @ v
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return F.dropout(attention_map(q, k, mask), dropout_prob) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_prob)
 
 
 def attention_map(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -45,13 +55,24 @@ class Attention(nn.Module):
 
     Queries may be fewer than keys: `queries` [B, M, D] attend over all `x` [B, N, D]. The last block of a trunk
     needs outputs only where somebody asked for them.
+
+    Args:
+        width: Features per token D.
+        heads: Number of heads H.
+        head_width: Features per head d; None divides the width evenly.
+        bias: Whether q, k and v have a bias.
+        dropout_prob: Probability that an attention weight is dropped in training.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(
+        self, width: int, heads: int, head_width: int | None = None, bias: bool = True, dropout_prob: float = 0.0
+    ) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.dropout_prob = dropout_prob
+        self.inner = width if head_width is None else heads * head_width
+        self.qkv = nn.Linear(width, 3 * self.inner, bias=bias)
+        self.proj = nn.Linear(self.inner, width)
 
     def forward(
         self,
@@ -60,24 +81,27 @@ class Attention(nn.Module):
         rotation: Rotation | None = None,
         query_rotation: Rotation | None = None,
         valid: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> Tensor:
-        """[B, N, D] -> [B, M, D], M = N without `queries`."""
+        """[B, N, D] -> [B, M, D], M = N without `queries`; `valid` [B, N] and `visible` [M, N] as in `attend`."""
         if queries is None:
             q, k, v = self.split(self.qkv(x), 3)
             query_rotation = rotation
         else:
-            width = x.shape[-1]
-            weight, bias = self.qkv.weight, self.qkv.bias
-            (q,) = self.split(F.linear(queries, weight[:width], bias[:width]), 1)
-            k, v = self.split(F.linear(x, weight[width:], bias[width:]), 2)
+            sizes = (self.inner, 2 * self.inner)
+            weight = self.qkv.weight.split(sizes)
+            bias = (None, None) if self.qkv.bias is None else self.qkv.bias.split(sizes)
+            (q,) = self.split(F.linear(queries, weight[0], bias[0]), 1)
+            k, v = self.split(F.linear(x, weight[1], bias[1]), 2)
         if rotation is not None and query_rotation is not None:
             q, k = rotate(q, query_rotation), rotate(k, rotation)
-        out = attend(q, k, v, valid).transpose(1, 2).flatten(2)  # [B, M, D]
+        dropout_prob = self.dropout_prob if self.training else 0.0
+        out = attend(q, k, v, valid, visible, dropout_prob).transpose(1, 2).flatten(2)  # [B, M, H * d]
         projected: Tensor = self.proj(out)
         return projected
 
     def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """[B, N, parts * D] -> parts tensors [B, H, N, d]; unbound where they lie, so that backward copies once."""
+        """[B, N, parts * H * d] -> parts tensors [B, H, N, d]; unbound where they lie, so that backward copies once."""
         return tuple(part.transpose(1, 2) for part in x.unflatten(-1, (parts, self.heads, -1)).unbind(2))
 
     def map(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:

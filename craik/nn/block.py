@@ -12,28 +12,29 @@ NORM_EPS = 1e-6  # all LayerNorms of encoders and predictors in the JEPA family
 
 
 class MLP(nn.Module):
-    """Two linear layers with an exact (erf) GELU between."""
+    """Two linear layers with an exact (erf) GELU between, and dropout after it where asked for."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, dropout_prob: float = 0.0) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.act = nn.GELU()
+        self.drop = nn.Dropout(dropout_prob)
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
-        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        out: Tensor = self.fc2(self.drop(self.act(self.fc1(x))))
         return out
 
 
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, eps: float = NORM_EPS) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(size.width, eps=NORM_EPS)
+        self.norm1 = nn.LayerNorm(size.width, eps=eps)
         self.attn = Attention(size.width, size.heads)
-        self.norm2 = nn.LayerNorm(size.width, eps=NORM_EPS)
+        self.norm2 = nn.LayerNorm(size.width, eps=eps)
         self.mlp = MLP(size.width, size.hidden)
 
     def forward(
@@ -58,10 +59,10 @@ class Block(nn.Module):
 class Trunk(nn.Module):
     """Blocks and a final norm: what encoder and predictor have in common."""
 
-    def __init__(self, size: Size, rotary: Rotary | None = None) -> None:
+    def __init__(self, size: Size, rotary: Rotary | None = None, eps: float = NORM_EPS) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(size) for _ in range(size.depth))
-        self.norm = nn.LayerNorm(size.width, eps=NORM_EPS)
+        self.blocks = nn.ModuleList(Block(size, eps) for _ in range(size.depth))
+        self.norm = nn.LayerNorm(size.width, eps=eps)
         self.rotary = rotary
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -4,17 +4,20 @@ Paper: the task of Assran et al., CVPR 2023, arXiv 2301.08243; the rest is ours 
 Run:   craik train ijepa_conv:small32 --data images/ --out runs/a
 
 Small images at small budgets are where I-JEPA as published does badly: a ViT needs far more steps than there is time
-for, and on small grids its targets soon say nothing but where they are. What is different here, and why:
+for, and on small grids its targets soon say little but where they are. What is different here, and why:
 - the encoder is a residual ConvNet. It is shown the pixels of one rectangle of cells, cut out, so that what is hidden
   cannot leak and costs nothing;
-- little is seen and much is asked for: a window of a quarter to a half of an image, and blocks of 2 x 2 cells that lie
-  wholly outside;
-- the target is the encoder itself, with gradient (`Shared`), on the whole image. SIGReg, over the images of a step and
-  at each place apart, is all that prevents collapse: targets that tell places apart, but not images, would cost most;
+- little is seen and much is asked for: a window of a quarter to a half of a crop, and blocks of 2 x 2 cells;
+- the blocks are those of another crop of the same image, of another scale, and the predictor is told where they lie and
+  how large they are. In one and the same crop, what resampling does to all of its pixels is known from any of them, and
+  a long run learns that instead;
+- of that crop's blocks, those that the window shows least of are asked for;
+- the target is the encoder itself, with gradient (`Shared`), on the whole other crop. SIGReg, over the images of a step
+  and for each question apart, is all that prevents collapse: what tells places apart, but not images, does not help;
 - what is predicted is an embedding of a block, an MLP of the mean of its tokens. The encoder's own features are what is
   used afterwards, all stages side by side;
-- window and target are jittered in color, each for itself.
-The windows are the same for all images of a step.
+- the crops are jittered in color, each for itself.
+The window is the same for all images of a step.
 """
 
 from dataclasses import dataclass, field
@@ -22,13 +25,14 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from craik.core import Batch, Grid, Loss, Mask, Part, Shared, Tokens
+from craik.core import Batch, Grid, Loss, Part, Shared, Tokens
 from craik.core.energy import l2
 from craik.core.jepa import Latents
 from craik.core.regularize import SIGReg, SIGRegWeight
-from craik.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalize, random_resized_crop, recolor
+from craik.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalize, random_crop_pair, recolor
 from craik.masking.window import Window
 from craik.nn.conv import ConvEncoder
 from craik.nn.position import SinCos
@@ -60,15 +64,15 @@ class Config:
     """What is seen and what is asked for."""
     num_windows: int = 1
     """Windows per image and step; the target encoder runs once for all of them."""
-    crop_scale: tuple[float, float] = (0.3, 1.0)
-    """Area of a crop [fraction of the image]."""
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    """Area of each crop [fraction of the image]."""
     flip_prob: float = 0.5
     """Probability of a horizontal flip."""
-    jitter: tuple[float, float, float, float] = (0.2, 0.2, 0.1, 0.05)
-    """Brightness, contrast, saturation [factors within 1 +- this] and hue [turns] of four images in five."""
-    gray_prob: float = 0.1
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)
+    """Brightness, contrast, saturation [factors within 1 +- this] and hue [turns] of four crops in five."""
+    gray_prob: float = 0.2
     """Probability of losing color."""
-    lam: float = 0.1
+    lam: float = 0.08
     """(1 - lam) x energy + lam x SIGReg."""
     num_directions: int = 256
     """Random directions of SIGReg per step."""
@@ -78,7 +82,7 @@ class Config:
     """Length of the run."""
     optim: AdamW = field(
         default_factory=lambda: AdamW(
-            lr=6e-3, start_lr=0, final_lr=6e-6, warmup_fraction=0.1, weight_decay=5e-4, final_weight_decay=5e-4
+            lr=5e-3, start_lr=0, final_lr=5e-6, warmup_fraction=0.1, weight_decay=5e-4, final_weight_decay=5e-4
         )
     )
     """Cosine to lr / 1000 after a warmup over a tenth of the steps."""
@@ -100,7 +104,7 @@ def tiny() -> Config:
 
 
 class Task(NamedTuple):
-    """One window and its blocks; a block stands where its first cell does."""
+    """One window and its blocks; a block stands where its first cell does on its own grid."""
 
     window: Tokens
     """What is seen, [B, K, D]."""
@@ -136,15 +140,19 @@ class ConvIJEPA(nn.Module):
     def tasks(self, batch: Batch) -> list[Task]:
         """What is seen, what is there, and what is predicted to be there, for each mask."""
         (part,) = batch.parts
-        whole: Tokens = self.target(self.encoder, part.x if part.y is None else part.y)
+        assert part.y is not None and part.place is not None
+        whole: Tokens = self.target(self.encoder, part.y)
+        size = 2 * part.place[:, 1].log2().unsqueeze(1)  # of the goal's cells beside the window's, [B, 1, 2]
         tasks = []
         for mask in part.masks:
+            sets = mask.target.shape[1:]  # (T, Kt)
             window: Tokens = self.encoder(part.x, keep=mask.context)
             cells = whole.take(mask.target.flatten(1))
-            at = cells.at.unflatten(1, mask.target.shape[1:])  # [B, T, Kt, 2]
-            goal = self.embedding(cells.x.unflatten(1, mask.target.shape[1:]).mean(2))
-            pred = self.predictor(window, at.mean(2).unsqueeze(1))
-            tasks.append(Task(window, Tokens(goal, at[:, :, 0]), pred))
+            goal = self.embedding(cells.x.unflatten(1, sets).mean(2))
+            middle = part.where(cells.at).unflatten(1, sets).mean(2)  # [B, T, 2]
+            asked = torch.cat([middle, size.expand_as(middle)], -1).unsqueeze(1)
+            pred = self.predictor(Tokens(window.x, F.pad(window.at, (0, 2))), asked)
+            tasks.append(Task(window, Tokens(goal, cells.at.unflatten(1, sets)[:, :, 0]), pred))
         return tasks
 
     def latents(self, batch: Batch) -> Latents:
@@ -189,17 +197,27 @@ def build(cfg: Config) -> Recipe:
 
 
 def prepare(cfg: Config, grid: Grid, samples: Samples, rng: torch.Generator) -> Batch:
-    """Crop, flip, jitter window and target each for itself, and draw the windows."""
-    images = random_resized_crop(
+    """Two crops of each image, both flipped or none, each jittered for itself; and the windows."""
+    seen, goal = random_crop_pair(
         samples.x, samples.sizes, cfg.image, scale=cfg.crop_scale, rng=rng, flip_prob=cfg.flip_prob
     )
-    seen, whole = disturb(cfg, images, rng), disturb(cfg, images, rng)
-    masks: list[Mask] = [cfg.windows(grid, len(images), rng).to(images.device) for _ in range(cfg.num_windows)]
-    return Batch((Part(seen, tuple(masks), y=whole),))
+    place = place_of(goal.boxes, seen.boxes, grid)
+    masks = tuple(cfg.windows(grid, len(place), rng, place) for _ in range(cfg.num_windows))
+    return Batch((Part(disturb(cfg, seen.images, rng), masks, y=disturb(cfg, goal.images, rng), place=place),))
+
+
+def place_of(goal: Tensor, seen: Tensor, grid: Grid) -> Tensor:
+    """Offset and scale [B, 2, 2] of the cells of a crop with boxes goal [B, 4] on the grid of one with boxes seen.
+
+    Boxes are (top, left, height, width); the center of cell i lies at (i + 1/2) / grid of a box.
+    """
+    scale = goal[:, 2:] / seen[:, 2:]
+    start = (goal[:, :2] - seen[:, :2]) / seen[:, 2:] * goal.new_tensor(grid.shape)
+    return torch.stack([start + 0.5 * scale - 0.5, scale], 1)
 
 
 def disturb(cfg: Config, images: Tensor, rng: torch.Generator) -> Tensor:
-    """Images [B, 3, S, S] in [0, 1] with their colors jittered, normalized."""
+    """Crops [B, 3, S, S] in [0, 1] with their colors jittered, normalized."""
     brightness, contrast, saturation, hue = cfg.jitter
     jittered = recolor(
         images,

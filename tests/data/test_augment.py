@@ -237,3 +237,27 @@ def test_recolor_leaves_the_rest_alone_and_stays_in_range():
     gray = (y.amax(1) - y.amin(1)).amax((1, 2)) < 1e-4
     assert 0.14 < float(gray.float().mean()) < 0.27
     assert y.min() >= 0 and y.max() <= 1
+
+
+def test_a_pair_of_crops_knows_where_each_lies() -> None:
+    """The images hold their own coordinates, so that a crop's colors tell its box; flipped ones are mirrored first."""
+    side = 32
+    ramp = torch.arange(side, dtype=torch.uint8) * 8
+    x = torch.stack([ramp[:, None].expand(side, side), ramp.expand(side, side), torch.zeros(side, side).byte()])
+    x = x.expand(64, -1, -1, -1).contiguous()
+    for flip_prob in (0.0, 1.0):
+        pair = augment.random_crop_pair(x, square(64, side), 8, scale=(0.2, 0.6), rng=seeded(), flip_prob=flip_prob)
+        assert not torch.equal(pair[0].boxes, pair[1].boxes)
+        for images, boxes in pair:
+            top, left, height, width = (boxes * side).unbind(1)
+            row = images[:, 0].mean((1, 2)) * 255 / 8 + 0.5
+            column = images[:, 1].mean((1, 2)) * 255 / 8 + 0.5
+            torch.testing.assert_close(row, top + height / 2, atol=0.3, rtol=0)
+            middle = left + width / 2
+            torch.testing.assert_close(column, side - middle if flip_prob else middle, atol=0.3, rtol=0)
+    originals = torch.tensor([[40, 80]]).expand(64, 2)
+    _, (_, boxes) = augment.random_crop_pair(x, originals, 8, scale=(0.2, 0.6), rng=seeded())
+    area = boxes[:, 2] * boxes[:, 3]
+    assert (
+        area.min() > 0.17 and area.max() < 0.63 and boxes.min() >= 0 and (boxes[:, :2] + boxes[:, 2:]).max() <= 1.0001
+    )

@@ -7,14 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from craik.core.dynamics import (
+    inverse_dynamics,
+    straightening,
+    temporal_covariance,
+    temporal_similarity,
+    temporal_variance,
+)
 from craik.core.energy import cosine
 from craik.core.regularize import Barlow, VICReg, VICRegWeights, covariance, variance
 from tests.parity.golden import Fixture, assert_relative
 
 NOT_OURS = ("eb.reg.", "eb.vcloss", "eb.square_loss_seq")
 """Optional outputs: regularizers of sequences of another library."""
-OF_WORLD_MODELS = ("wm_pldm.", "wm_straightening", "wm_vcreg.cov_t_loss")
-"""Terms over time, for which `core.regularize` has no function."""
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +45,11 @@ def check_value(fixture: Fixture, name: str, value: Tensor) -> None:
 def test_every_output_is_compared(fixture: Fixture) -> None:
     compared = {f"eb.{name}" for name in fixture.config["eb_vicreg"]}
     compared |= {f"spt.{name}" for name in fixture.config["spt_vicreg"]} | {"spt.barlow", "spt.byol"}
-    wm = {f"wm_vcreg.{term}" for term in ("std_loss", "std_t_loss", "cov_loss")}
+    compared |= set(world_model_terms(fixture))
     left = {
         name
         for name in fixture.outputs
-        if name not in wm
-        and name.rpartition(".")[0] not in compared
-        and not name.startswith(NOT_OURS + OF_WORLD_MODELS)
+        if name not in compared and name.rpartition(".")[0] not in compared and not name.startswith(NOT_OURS)
     }
     assert left == set()
 
@@ -83,13 +86,28 @@ def test_byol(fixture: Fixture) -> None:
     check_views(fixture, "spt.byol", lambda z, z2: 2 * cosine(z[:, None, None], z2[:, None, None]).mean())
 
 
-def test_world_model_variance_and_covariance(fixture: Fixture) -> None:
-    """Per time step over the batch, and per sample over time once the mean over the batch is taken away."""
-    btd = fixture.inputs["btd"]
-    per_time = btd.transpose(0, 1)
-    check_value(fixture, "wm_vcreg.std_loss", variance(per_time))
-    check_value(fixture, "wm_vcreg.cov_loss", covariance(per_time) / (btd.shape[-1] - 1))
-    check_value(fixture, "wm_vcreg.std_t_loss", variance(btd - btd.mean(0, keepdim=True)))
+def world_model_terms(fixture: Fixture) -> dict[str, Tensor]:
+    """Terms of world models [B, T, D] by the conversions that `core.dynamics` states."""
+    z, inputs = fixture.inputs["btd"], fixture.inputs
+    per_time, off_diagonals = z.transpose(0, 1), z.shape[-1] - 1
+    shared = {
+        "std_loss": variance(per_time),
+        "std_t_loss": temporal_variance(z),
+        "cov_loss": covariance(per_time) / off_diagonals,
+        "cov_t_loss": temporal_covariance(z) / off_diagonals,
+    }
+    return {
+        **{f"wm_vcreg.{name}": value for name, value in shared.items()},
+        **{f"wm_pldm.{name}": value for name, value in shared.items()},
+        "wm_pldm.idm_loss": inverse_dynamics(inputs["a_pred"], inputs["a_target"]),
+        "wm_pldm.temp_align_loss": temporal_similarity(z),
+        "wm_straightening": straightening(z) - 1,
+    }
+
+
+def test_world_model_terms(fixture: Fixture) -> None:
+    for name, value in world_model_terms(fixture).items():
+        check_value(fixture, name, value)
 
 
 def test_conversions_are_inverse() -> None:

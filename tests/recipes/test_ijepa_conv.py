@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from craik.core import Batch, Part
+from craik.core import Batch, Grid, Part
 from craik.data.images import load_images
 from craik.data.loader import read_samples
 from craik.recipes import ijepa_conv
-from craik.recipes.ijepa_conv import Config, ConvIJEPA
+from craik.recipes.ijepa_conv import Config, ConvIJEPA, place_of
 from craik.train.recipe import Recipe
 
 CONFIG = replace(
@@ -31,7 +31,7 @@ def test_loss_is_the_mix_of_its_terms_and_reaches_every_weight() -> None:
     recipe, model, batch = built()
     loss = model(batch, 3)
     assert set(loss.terms) == {"energy", "sigreg"}
-    torch.testing.assert_close(loss.total, 0.9 * loss.terms["energy"] + 0.1 * loss.terms["sigreg"])
+    torch.testing.assert_close(loss.total, 0.92 * loss.terms["energy"] + 0.08 * loss.terms["sigreg"])
     loss.total.backward()
     assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in model.parameters())
     owned = {id(p) for name in recipe.trained for p in model.get_submodule(name).parameters()}
@@ -48,10 +48,11 @@ def test_prediction_depends_on_the_window_alone() -> None:
     noise = torch.randn_like(part.x)
     model.eval()
     alone = [
-        model.tasks(Batch((Part(x, (mask,), y=part.y),)))[0].pred for x in (part.x, part.x * seen + noise * (1 - seen))
+        model.tasks(Batch((Part(x, (mask,), y=part.y, place=part.place),)))[0].pred
+        for x in (part.x, part.x * seen + noise * (1 - seen))
     ]
     assert torch.equal(*alone)
-    other = model.tasks(Batch((Part(part.x + noise, (mask,), y=part.y),)))[0].pred
+    other = model.tasks(Batch((Part(part.x + noise, (mask,), y=part.y, place=part.place),)))[0].pred
     assert not torch.allclose(alone[0], other)
 
 
@@ -62,17 +63,30 @@ def test_goal_of_a_block_is_the_embedding_of_the_mean_of_its_tokens() -> None:
     assert part.y is not None
     tokens = model.encoder(part.y).x
     for mask, task in zip(part.masks, model.tasks(batch), strict=True):
-        block = tokens[:, mask.target[0, 0]].mean(1)
+        block = torch.stack([tokens[row, mask.target[row, 0]].mean(0) for row in range(8)])
         torch.testing.assert_close(task.goal.x[:, 0], model.embed(block), atol=1e-5, rtol=1e-4)
         assert task.pred.shape == (8, 1, mask.target.shape[1], 8)
 
 
-def test_window_and_target_are_jittered_apart_and_masks_are_shared() -> None:
+def test_the_crops_are_two_and_windows_are_shared() -> None:
     _, _, batch = built()
     (part,) = batch.parts
     assert part.y is not None and part.x.shape == part.y.shape and not torch.equal(part.x, part.y)
     assert len(part.masks) == 2
     assert all(bool((mask.context == mask.context[0]).all()) for mask in part.masks)
+
+
+def test_place_maps_cells_of_one_crop_to_the_grid_of_the_other() -> None:
+    grid = Grid(("h", "w"), (4, 4))
+    whole, half = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.5, 0.25, 0.5, 0.5]])
+    same = Part(whole, place=place_of(half, half, grid))
+    at = grid.coords().float().unsqueeze(0)
+    torch.testing.assert_close(same.where(at), at)
+    part = Part(whole, place=place_of(half, whole, grid))
+    assert part.where(at)[0, 0].tolist() == [1.75, 0.75]  # the first of 4 x 4 cells of that quarter
+    assert part.where(at)[0, 15].tolist() == [3.25, 2.25]
+    back = Part(whole, place=place_of(whole, half, grid))
+    torch.testing.assert_close(back.where(part.where(at)), at)
 
 
 @pytest.mark.parametrize("variant", [ijepa_conv.small32, ijepa_conv.small64, ijepa_conv.tiny])

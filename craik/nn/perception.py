@@ -1,0 +1,46 @@
+"""Perception: frames of a world to the latents in which its model imagines."""
+
+import torch
+from torch import Tensor, nn
+
+from craik.core.tokens import Tokens
+
+
+class Perception(nn.Module):
+    """An encoder whose pooled tokens a head maps to one latent per frame.
+
+    Args:
+        encoder: Called as `encoder(x) -> Tokens`. The mean of a class token alone is that token.
+        head: [M, Dx] -> [M, D]; None takes the pooled tokens as they are.
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Identity() if head is None else head
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Latents [M, D] of normalized frames [M, C, H, W]."""
+        tokens: Tokens = self.encoder(frames)
+        latents: Tensor = self.head(tokens.mean())
+        return latents
+
+
+class FrozenPatches(nn.Module):
+    """The patch tokens of a pretrained encoder that never changes, in evaluation mode and without gradient."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "FrozenPatches":
+        """Stay in evaluation mode: dropout and running statistics belong to training."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> Tensor:
+        """Latents [M, N, D] of normalized frames [M, C, H, W]."""
+        tokens: Tokens = self.encoder(frames)
+        return tokens.x
