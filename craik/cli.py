@@ -12,12 +12,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("RUN QUERY --in PATH", "the images most like a query, as a contact sheet"),
     "dedup": ("RUN PATH", "groups of near-duplicates"),
     "report": ("RUN", "pictures and one HTML file"),
+    "collect": ("ENV -o DATA", "episodes from a simulated world; asked again, it goes on"),
+    "import": ("SRC -o DATA", "recorded trajectories: npz, HDF5, parquet, LeRobot"),
     "inspect": ("PATH", "what is in a data set, and what is wrong with it"),
     "weights": ("info|load|export", "other people's checkpoints, both ways"),
     "recipes": ("", "the methods and their variants"),
     "doctor": ("", "what works on this machine"),
 }
-"""Arguments and purpose of each command; craik/commands/NAME.py does it."""
+"""Arguments and purpose of each command; craik/commands/NAME.py does it, NAME_.py where Python has that word."""
 
 
 def usage() -> str:
@@ -59,11 +61,13 @@ def main(argv: list[str] | None = None) -> int:
 def run(name: str, arguments: list[str]) -> int:
     """Run a command's module; what the user can mend is told without a traceback."""
     import importlib
+    import keyword
 
     from craik.errors import CraikError
 
+    file = f"{name}_" if keyword.iskeyword(name) else name
     try:
-        module = importlib.import_module(f"craik.commands.{name}")
+        module = importlib.import_module(f"craik.commands.{file}")
         code: int = module.main(arguments)
     except CraikError as error:
         return fail(name, str(error), error.exit_code)

@@ -26,6 +26,7 @@ LAYERS = {
     "recipes": 5,
     "codec": 5,
     "api": 6,
+    "collect": 6,
     "pretrain": 6,
     "probe_run": 6,
     "report_run": 6,

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from craik.commands.arguments import parse, quoted, say
 from craik.commands.data import Labels
+from craik.errors import UsageError
 
 if TYPE_CHECKING:
+    from craik.data.episode import Episodes
+    from craik.data.episode_survey import Survey
     from craik.data.images import ImageData
 
 MOST_CLASSES = 30  # that are printed
 MOST_SKIPPED = 20
+MOST_COLUMNS = 20
+SHEET = (6, 8)  # episodes and frames of each on a contact sheet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect:
-    """Read every image once and tell what is there: counts, sizes, classes, unreadable files and why."""
+    """Tell what data holds, and what is wrong with it: every image of a data set, or episodes and their actions."""
 
     path: tyro.conf.Positional[str]
-    """Folder, archive, parquet file, hub id, or toy:shapes."""
+    """Folder, archive, parquet file, hub id, or toy:shapes; or a folder of episodes."""
     labels: Annotated[Labels, tyro.conf.arg(name="")] = field(default_factory=Labels)
     split: str | None = None
     """Split of the data, where it has several."""
     limit: int | None = None
     """Look only at so many images."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Contact sheet of episodes to write (.png); an older one is replaced."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -36,6 +44,17 @@ class Inspect:
 def main(arguments: list[str]) -> int:
     """Run the command."""
     options = parse(Inspect, arguments, "inspect")
+    from craik.data.episode_layout import is_episodes
+
+    if is_episodes(options.path):
+        return inspect_episodes(options)
+    if options.out is not None:
+        raise UsageError(f"-o {options.out}: contact sheets are drawn of episodes; {options.path} holds none")
+    return inspect_images(options)
+
+
+def inspect_images(options: Inspect) -> int:
+    """Read every image once."""
     import numpy as np
 
     from craik.probe_run import Source, read
@@ -75,3 +94,73 @@ def show(images: ImageData, counts: dict[str, int]) -> None:
         print(f"  ignored: {count:,} x {suffix}")
     for note in images.notes:
         say(note)
+
+
+def inspect_episodes(options: Inspect) -> int:
+    """Look at the numbers of all episodes, and at some of the frames."""
+    if options.out is not None and options.out.suffix != ".png":
+        raise UsageError(f"-o {options.out}: the contact sheet is a PNG; end it in .png")
+    from craik.data.episode import Episodes
+    from craik.data.episode_survey import survey
+
+    episodes = Episodes.open(options.path)
+    found = survey(episodes)
+    if options.json:
+        origins = [asdict(origin) for origin in episodes.layout.origins]
+        print(json.dumps({**asdict(found), "fingerprint": episodes.fingerprint, "origins": origins}))
+    else:
+        show_episodes(episodes, found)
+    for problem in found.problems:
+        say(f"look at this: {problem}")
+    if options.out is not None:
+        draw(episodes, options.out)
+        say(f"contact sheet: {options.out}")
+    say(f"Next: craik train leworldmodel --data {quoted(options.path)} --out runs/world   (recipes: craik recipes)")
+    return 0
+
+
+def show_episodes(episodes: Episodes, found: Survey) -> None:
+    """What was found, for people."""
+    print(episodes.summary())
+    print(f"lengths: {found.shortest} to {found.longest} frames, median {found.median}")
+    speed = f"{found.reading:,.0f} frames/s in random windows" if found.reading else "too short to time"
+    print(f"stored: {found.storage}, {found.disk_bytes / 1e6:,.1f} MB; reading: {speed}")
+    print(f"moving: {found.moving:.1%} of the frames differ from the one before")
+    show_actions(episodes, found)
+    for state in found.states[:MOST_COLUMNS]:
+        print(f"  state {state.name:<16} {state.low:>10.4g} to {state.high:<10.4g}")
+    for origin in episodes.layout.origins:
+        policy = f", {origin.policy} policy, seed {origin.seed}" if origin.policy else ""
+        print(f"from episode {origin.first:,}: {origin.source}{policy}")
+
+
+def show_actions(episodes: Episodes, found: Survey) -> None:
+    """The actions, for people."""
+    if episodes.layout.action is None:
+        print("no actions: a model can be trained on frames alone, and cannot plan")
+        return
+    ends = f"{found.open_ends:,} of {found.episodes:,} episodes have N-1 actions for N frames, the others N"
+    print(f"{episodes.layout.action}, actions[t] between frame t and t+1; {ends}")
+    if found.counts:
+        print("  taken: " + ", ".join(f"{i}: {n:,}" for i, n in enumerate(found.counts[:MOST_COLUMNS])))
+    if found.actions is None:
+        return
+    print("  action        mean         std      lowest     highest   (z-score: subtract mean, divide by std)")
+    rows = list(zip(found.actions.mean, found.actions.std, found.actions.low, found.actions.high, strict=True))
+    for number, row in enumerate(rows[:MOST_COLUMNS]):
+        print(f"  {number:>6} " + " ".join(f"{value:>11.4g}" for value in row))
+
+
+def draw(episodes: Episodes, out: Path) -> None:
+    """A contact sheet of some episodes."""
+    import numpy as np
+
+    from craik.report.episodes import episode_sheet
+    from craik.report.style import png, spread_over
+    from craik.train.run import write_atomic
+
+    chosen = spread_over(len(episodes), SHEET[0])
+    at = [spread_over(int(episodes.lengths[i]), SHEET[1]) for i in chosen]
+    frames = [list(episodes.frames.read(episodes.rows(i)[np.array(t)])) for i, t in zip(chosen, at, strict=True)]
+    texts = [[f"episode {episodes.numbers[i]}, t {t}" for t in times] for i, times in zip(chosen, at, strict=True)]
+    write_atomic(out, png(episode_sheet(frames, texts, f"{len(chosen)} of {len(episodes):,} episodes")))

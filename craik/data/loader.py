@@ -1,9 +1,6 @@
-"""Batches of images: shuffled by (seed, epoch) alone, shared among ranks, resumable to the sample."""
+"""Batches of images, as a stream that can be resumed to the sample."""
 
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from craik.errors import UsageError
+from craik.data.stream import Stream
 
 
 class Images(Protocol):
@@ -70,17 +67,29 @@ def read_samples(images: Images, indices: np.ndarray) -> Samples:
     )
 
 
-class Loader:
-    """An endless stream of batches; a thread reads ahead.
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Images as something to make a stream of."""
 
-    The order of epoch `e` follows from (seed, e) alone. A global batch is `batch * world` images in a row of
-    that order, and each rank takes its own slice of it, so W ranks see together what one process would see
-    with a batch W times as large.
+    images: Images
+    unit: str = "images"
+
+    @property
+    def name(self) -> str:
+        return self.images.name
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, indices: np.ndarray) -> Samples:
+        return read_samples(self.images, indices)
+
+
+class Loader(Stream[Samples]):
+    """An endless stream of batches of images; a thread reads ahead.
 
     Attributes:
-        epoch: the epoch of the next batch.
-        step: its number in that epoch.
-        wait_s: seconds for which the consumer has waited for data.
+        images: the data.
     """
 
     def __init__(
@@ -95,101 +104,15 @@ class Loader:
         shuffle: bool = True,
         prefetch: int = 2,
     ) -> None:
-        """Prepares the stream; nothing is read yet.
-
-        Args:
-            images: the data.
-            batch: images per step and rank.
-            seed: of the order.
-            rank: of this process.
-            world: how many processes share each global batch.
-            drop_last: leave out the last, smaller batch of an epoch; several ranks always do.
-            shuffle: draw a new order each epoch.
-            prefetch: batches to read ahead.
-
-        Raises:
-            UsageError: fewer images than one global batch.
-        """
-        if batch < 1 or not 0 <= rank < world or prefetch < 1:
-            raise ValueError(f"batch {batch}, rank {rank} of {world}, prefetch {prefetch} make no loader")
-        self.images, self.batch, self.seed, self.rank, self.world = images, batch, seed, rank, world
-        self.drop_last, self.shuffle, self.prefetch = drop_last or world > 1, shuffle, prefetch
-        self.epoch, self.step, self.wait_s = 0, 0, 0.0
-        if not len(self):
-            fit = max(1, len(images) // world)
-            ranks = f" on {world} processes" if world > 1 else ""
-            raise UsageError(
-                f"{images.name}: {len(images):,} images do not fill one batch of {batch * world:,}{ranks}. "
-                f"Use --batch {fit} or less, or more images."
-            )
-
-    def __len__(self) -> int:
-        """Steps per epoch."""
-        whole, rest = divmod(len(self.images), self.batch * self.world)
-        return whole + (1 if rest and not self.drop_last else 0)
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The images of an epoch in their order, for all ranks; int64 [N]."""
-        if not self.shuffle:
-            return np.arange(len(self.images))
-        state = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
-        rng = torch.Generator().manual_seed(int(state) >> 1)
-        return torch.randperm(len(self.images), generator=rng).numpy()
-
-    def indices(self, epoch: int, step: int) -> np.ndarray:
-        """The images of this rank's batch at a step of an epoch, int64 [B]."""
-        return self._slice(self.order(epoch), step)
-
-    def _slice(self, order: np.ndarray, step: int) -> np.ndarray:
-        start = (step * self.world + self.rank) * self.batch
-        return order[start : start + self.batch]
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the next batch is; valid at any moment between two batches."""
-        return {"epoch": self.epoch, "step": self.step, "seed": self.seed, "images": len(self.images)}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continues where `state_dict` was taken; iterate anew afterwards.
-
-        Raises:
-            UsageError: the state belongs to other data or to another order.
-        """
-        here = {"seed": self.seed, "images": len(self.images)}
-        for key, value in here.items():
-            if state[key] != value:
-                raise UsageError(
-                    f"{self.images.name}: the run was made with {key} {state[key]}, this is {key} {value}. "
-                    "Resume with the data and seed of the run, or start a new one with --out."
-                )
-        if not 0 <= state["step"] < len(self):
-            raise UsageError(
-                f"{self.images.name}: the run stopped at step {state['step']} of an epoch of {len(self)} steps. "
-                "Resume with the batch size of the run."
-            )
-        self.epoch, self.step = state["epoch"], state["step"]
-
-    def __iter__(self) -> Iterator[Samples]:
-        """Batches without end, from `epoch` and `step` on."""
-        batches = self._batches(self.epoch, self.step)
-        reader = ThreadPoolExecutor(1, thread_name_prefix="craik-loader")
-        try:
-            ahead = deque(reader.submit(read_samples, self.images, next(batches)) for _ in range(self.prefetch))
-            while True:
-                begin = time.perf_counter()
-                samples = ahead.popleft().result()
-                self.wait_s += time.perf_counter() - begin
-                ahead.append(reader.submit(read_samples, self.images, next(batches)))
-                self.step += 1
-                if self.step == len(self):
-                    self.epoch, self.step = self.epoch + 1, 0
-                yield samples
-        finally:
-            reader.shutdown(wait=True, cancel_futures=True)
-
-    def _batches(self, epoch: int, step: int) -> Iterator[np.ndarray]:
-        """The images of this rank's batches, int64 [B], without end."""
-        while True:
-            order = self.order(epoch)
-            for number in range(step, len(self)):
-                yield self._slice(order, number)
-            epoch, step = epoch + 1, 0
+        """Prepares the stream of these images; all arguments are those of `Stream`."""
+        super().__init__(
+            _Reader(images),
+            batch,
+            seed=seed,
+            rank=rank,
+            world=world,
+            drop_last=drop_last,
+            shuffle=shuffle,
+            prefetch=prefetch,
+        )
+        self.images = images

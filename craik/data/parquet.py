@@ -28,7 +28,7 @@ def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split
         UsageError: an unreadable file; no image column; no such label column or split.
     """
     chosen, notes = _choose_split(name, files, split)
-    tables = [_open(path) for path in chosen]
+    tables = [open_table(path) for path in chosen]
     schema = tables[0].schema_arrow
     column = _image_column(name, schema)
     spec = spec or LabelSpec()
@@ -36,7 +36,7 @@ def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split
     rows = [_read_columns(table, name, column, columns) for table in tables]
     paths = [path for file, names in zip(chosen, rows, strict=True) for path in _paths(file, names)]
     labels, class_names = _labels(schema, rows, columns)
-    groups = _Groups(tables, column)
+    groups = ImageRows(tables, column)
     stats = [path.stat() for path in chosen]
     places = [f"{p.resolve()}\0{s.st_size}\0{s.st_mtime_ns}" for p, s in zip(chosen, stats, strict=True)]
     source = Source(
@@ -54,10 +54,11 @@ def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split
     return source
 
 
-class _Groups:
+class ImageRows:
     """Images by row number, with the row groups read last kept in memory."""
 
     def __init__(self, tables: Sequence[pq.ParquetFile], column: str) -> None:
+        """Reads `column` of the rows of all files together."""
         self.places = [(table, g) for table in tables for g in range(table.num_row_groups)]
         sizes = [table.metadata.row_group(g).num_rows for table, g in self.places]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -67,6 +68,7 @@ class _Groups:
         self.held_bytes = 0
 
     def read(self, index: int) -> bytes:
+        """The bytes of one image; none where the row has none."""
         group = int(np.searchsorted(self.starts, index, side="right")) - 1
         with self.lock:
             value = self._group(group)[index - int(self.starts[group])].as_py()
@@ -88,7 +90,12 @@ class _Groups:
         return values
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def open_table(path: Path) -> pq.ParquetFile:
+    """Opens a parquet file.
+
+    Raises:
+        UsageError: It is none, or damaged.
+    """
     try:
         return pq.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:

@@ -13,7 +13,7 @@ for, and on small grids its targets soon say little but where they are. What is 
   a long run learns that instead;
 - of that crop's blocks, those that the window shows least of are asked for;
 - the target is the encoder itself, with gradient (`Shared`), on the whole other crop. SIGReg, over the images of a step
-  and for each question apart, is all that prevents collapse: what tells places apart, but not images, does not help;
+  and at each place apart, is all that prevents collapse: what tells places apart, but not images, does not help;
 - what is predicted is an embedding of a block, an MLP of the mean of its tokens. The encoder's own features are what is
   used afterwards, all stages side by side;
 - the crops are jittered in color, each for itself.
@@ -76,6 +76,8 @@ class Config:
     """(1 - lam) x energy + lam x SIGReg."""
     num_directions: int = 256
     """Random directions of SIGReg per step."""
+    num_places: int = 4
+    """Places at which SIGReg looks in each step; over the steps it looks at all."""
     batch: int = 64
     """Images per step on all ranks together."""
     epochs: float = 8
@@ -104,7 +106,7 @@ def tiny() -> Config:
 
 
 class Task(NamedTuple):
-    """One window and its blocks; a block stands where its first cell does on its own grid."""
+    """One window and its blocks."""
 
     window: Tokens
     """What is seen, [B, K, D]."""
@@ -118,7 +120,14 @@ class ConvIJEPA(nn.Module):
     """Embeddings of hidden blocks, predicted from a window; SIGReg of the blocks' own embeddings."""
 
     def __init__(
-        self, encoder: nn.Module, embed: nn.Module, predictor: nn.Module, sigreg: SIGReg, weight: SIGRegWeight
+        self,
+        encoder: nn.Module,
+        embed: nn.Module,
+        predictor: nn.Module,
+        sigreg: SIGReg,
+        weight: SIGRegWeight,
+        blocks: Tensor,
+        num_places: int,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -127,39 +136,51 @@ class ConvIJEPA(nn.Module):
         self.predictor = predictor
         self.sigreg = sigreg
         self.weight = weight
+        self.num_places = num_places
+        self.register_buffer("blocks", blocks, persistent=False)  # every block as token numbers, [P, K]
 
     def forward(self, batch: Batch, step: int = 0) -> Loss:
-        """Loss of one part, whose samples share their masks."""
-        tasks = self.tasks(batch)
+        """Loss of one part, whose samples share their windows."""
+        goals = self.goals(batch)
+        tasks = self.tasks(batch, goals)
         energy = torch.stack([l2(task.pred, task.goal.x.unsqueeze(1)).mean() for task in tasks]).mean()
-        goals = torch.cat([task.goal.x for task in tasks], dim=1)  # [B, W, E]
-        sigreg = self.sigreg(goals.transpose(0, 1), step)  # each place apart: W sets of B samples
+        places = (self.num_places * step + torch.arange(self.num_places)) % goals.x.shape[1]  # all of them in turn
+        sigreg = self.sigreg(goals.x[:, places].transpose(0, 1), step)  # each place apart: sets of B samples
         total = self.weight.invariance * energy + self.weight.sigreg * sigreg
         return Loss(total, {"energy": energy, "sigreg": sigreg})
 
-    def tasks(self, batch: Batch) -> list[Task]:
+    def goals(self, batch: Batch) -> Tokens:
+        """Embeddings [B, P, E] of every block of the crops that the target sees, each where its middle is."""
+        (part,) = batch.parts
+        assert part.y is not None
+        whole: Tokens = self.target(self.encoder, part.y)
+        return Tokens(self.embedding(whole.x[:, self.blocks].mean(2)), whole.at[:, self.blocks].mean(2))
+
+    def tasks(self, batch: Batch, goals: Tokens) -> list[Task]:
         """What is seen, what is there, and what is predicted to be there, for each mask."""
         (part,) = batch.parts
-        assert part.y is not None and part.place is not None
-        whole: Tokens = self.target(self.encoder, part.y)
+        assert part.place is not None
         size = 2 * part.place[:, 1].log2().unsqueeze(1)  # of the goal's cells beside the window's, [B, 1, 2]
         tasks = []
         for mask in part.masks:
-            sets = mask.target.shape[1:]  # (T, Kt)
             window: Tokens = self.encoder(part.x, keep=mask.context)
-            cells = whole.take(mask.target.flatten(1))
-            goal = self.embedding(cells.x.unflatten(1, sets).mean(2))
-            middle = part.where(cells.at).unflatten(1, sets).mean(2)  # [B, T, 2]
+            goal = goals.take(self.numbers(mask.target))
+            middle = part.where(goal.at)  # [B, T, 2]
             asked = torch.cat([middle, size.expand_as(middle)], -1).unsqueeze(1)
             pred = self.predictor(Tokens(window.x, F.pad(window.at, (0, 2))), asked)
-            tasks.append(Task(window, Tokens(goal, cells.at.unflatten(1, sets)[:, :, 0]), pred))
+            tasks.append(Task(window, goal, pred))
         return tasks
 
+    def numbers(self, target: Tensor) -> Tensor:
+        """Which blocks the target sets [B, T, K] are, [B, T]."""
+        return (target[:, :, :1] == self.blocks[:, 0]).int().argmax(-1)
+
     def latents(self, batch: Batch) -> Latents:
-        """The same for the health check, windows embedded like blocks."""
-        tasks = self.tasks(batch)
+        """The same for the health check: windows embedded like blocks, and blocks numbered by their first cells."""
+        tasks = self.tasks(batch, self.goals(batch))
         windows = [Tokens(self.embedding(task.window.x), task.window.at) for task in tasks]
-        return Latents(windows, [task.goal for task in tasks], [task.pred for task in tasks])
+        goals = [Tokens(task.goal.x, task.goal.at.floor()) for task in tasks]
+        return Latents(windows, goals, [task.pred for task in tasks])
 
     def embedding(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, E]."""
@@ -182,6 +203,8 @@ def build(cfg: Config) -> Recipe:
         predictor,
         SIGReg(cfg.num_directions, reduce=sum_over_ranks),
         SIGRegWeight.from_convex(cfg.lam),
+        cfg.windows.blocks(grid),
+        cfg.num_places,
     )
     return Recipe(
         model=model,

@@ -41,19 +41,19 @@ def test_loss_is_the_mix_of_its_terms_and_reaches_every_weight() -> None:
 def test_prediction_depends_on_the_window_alone() -> None:
     _, model, batch = built()
     (part,) = batch.parts
-    mask = part.masks[0]
     cells = torch.zeros(16)
-    cells[mask.context[0]] = 1
+    cells[part.masks[0].context[0]] = 1
     seen = cells.view(4, 4).repeat_interleave(8, 0).repeat_interleave(8, 1)
     noise = torch.randn_like(part.x)
     model.eval()
-    alone = [
-        model.tasks(Batch((Part(x, (mask,), y=part.y, place=part.place),)))[0].pred
-        for x in (part.x, part.x * seen + noise * (1 - seen))
-    ]
-    assert torch.equal(*alone)
-    other = model.tasks(Batch((Part(part.x + noise, (mask,), y=part.y, place=part.place),)))[0].pred
-    assert not torch.allclose(alone[0], other)
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        changed = Batch((Part(x, part.masks[:1], y=part.y, place=part.place),))
+        return model.tasks(changed, model.goals(changed))[0].pred
+
+    as_is = predict(part.x)
+    assert torch.equal(as_is, predict(part.x * seen + noise * (1 - seen)))
+    assert not torch.allclose(as_is, predict(part.x + noise))
 
 
 def test_goal_of_a_block_is_the_embedding_of_the_mean_of_its_tokens() -> None:
@@ -62,10 +62,28 @@ def test_goal_of_a_block_is_the_embedding_of_the_mean_of_its_tokens() -> None:
     model.eval()
     assert part.y is not None
     tokens = model.encoder(part.y).x
-    for mask, task in zip(part.masks, model.tasks(batch), strict=True):
-        block = torch.stack([tokens[row, mask.target[row, 0]].mean(0) for row in range(8)])
-        torch.testing.assert_close(task.goal.x[:, 0], model.embed(block), atol=1e-5, rtol=1e-4)
+    for mask, task in zip(part.masks, model.tasks(batch, model.goals(batch)), strict=True):
+        for row in range(8):
+            block = tokens[row, mask.target[row]].mean(1)  # [T, D]
+            torch.testing.assert_close(task.goal.x[row], model.embed(block), atol=1e-5, rtol=1e-4)
+            top, left = divmod(int(mask.target[row, 0, 0]), 4)
+            assert task.goal.at[row, 0].tolist() == [top + 0.5, left + 0.5]
         assert task.pred.shape == (8, 1, mask.target.shape[1], 8)
+
+
+def test_sigreg_looks_at_places_apart_and_at_all_in_turn() -> None:
+    """A representation of places alone, the same for every image, is as bad for SIGReg as a single point."""
+    _, model, batch = built()
+    seen: list[torch.Tensor] = []
+    model.sigreg = lambda z, step: seen.append(z.detach()) or z.sum() * 0  # type: ignore[assignment,func-returns-value,return-value]
+    for step in range(9):
+        model(batch, step)
+    assert all(z.shape == (4, 8, 8) for z in seen)
+    model.train()
+    every = model.goals(batch).x.transpose(0, 1)  # [9, B, E]
+    looked = torch.cat(seen)
+    for place in range(9):
+        assert sum(torch.allclose(z, every[place], atol=1e-4) for z in looked) == 4
 
 
 def test_the_crops_are_two_and_windows_are_shared() -> None:
