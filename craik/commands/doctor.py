@@ -11,7 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from craik.commands.arguments import parse, say
 
 BASE = ("torch", "numpy", "safetensors", "tyro", "rich", "pillow", "pyarrow", "matplotlib")
-EXTRAS = {"hub": ("huggingface_hub", "datasets"), "track": ("tensorboard",)}
+EXTRAS = {
+    "envs": ("gymnasium", "h5py"),
+    "hub": ("huggingface_hub", "datasets"),
+    "track": ("tensorboard",),
+    "video": ("av",),
+}
 SECONDS = 2.0  # of the self-test
 
 
