@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from craik import __version__, weights
 from craik.codec import decode, encode
+from craik.core.world import WorldModel
 from craik.data.decode import UnreadableImage
 from craik.data.decode import decode as decode_image
 from craik.data.hub import network_errors
@@ -90,6 +91,48 @@ class Model:
         if isinstance(images, ImageData):
             return extract(featurizer, images, batch=batch).numpy()
         return embed_pictures(featurizer, images if isinstance(images, list) else [images], batch)
+
+    @property
+    def world(self) -> WorldModel:
+        """The world model, which takes normalized frames.
+
+        Raises:
+            UsageError: If this is a model of images.
+        """
+        if self.recipe.window is None:
+            raise UsageError(
+                f"{self.source} was trained on images ({self.name}) and cannot imagine; use embed, or train a world "
+                "model: craik train leworldmodel:tiny --data EPISODES --out runs/world"
+            )
+        world: Any = self.recipe.model
+        return world
+
+    @torch.no_grad()
+    def encode(self, frames: NDArray[Any] | Tensor) -> Tensor:
+        """Latents [B, T, D] or [B, T, N, D] of a world model.
+
+        Args:
+            frames: Of any size, uint8 or float in [0, 1]: an array [B, T, H, W, 3] as simulators render it, or a tensor
+                [B, T, 3, H, W].
+        """
+        x = torch.from_numpy(frames).movedim(-1, -3) if isinstance(frames, np.ndarray) else frames
+        if x.ndim != 5 or x.shape[2] not in (1, 3):
+            raise UsageError(
+                f"frames are {list(frames.shape)}; expected an array [B, T, H, W, 3] or a tensor [B, T, 3, H, W]"
+            )
+        return self.world.encode(self.recipe.view.show(x.to(self.device)))
+
+    def rollout(self, latents: Tensor, past: Tensor, actions: Tensor, z: Tensor | None = None) -> Tensor:
+        """Latents [B, H, D] or [B, H, N, D] that a world model imagines; see `core.world.WorldModel`.
+
+        Args:
+            latents: Of the frames seen, as `encode` gives them, [B, T, D].
+            past: Actions between those frames, [B, T - 1, A], in units of the environment; where the model skips
+                frames, all between two of them one after the other.
+            actions: To be imagined, [B, H, A]; discrete ones one-hot. Gradient flows back to them.
+            z: What the actions do not decide, where the model has it.
+        """
+        return self.world.rollout(latents, past.to(self.device), actions.to(self.device), z)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json and model.safetensors into a folder that `craik.load` reads."""

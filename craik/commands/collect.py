@@ -107,5 +107,5 @@ def finish(options: Collect, outcome: Outcome, seconds: float, typed: list[str])
         say(f"{out}: it holds {outcome.episodes:,} episodes of these settings already; for more, raise -n")
     else:
         say(f"{out}: {new:,} episodes, {outcome.frames:,} frames in {seconds:.1f} s ({rate:,.0f} frames/s)")
-    say(f"Next: craik inspect {out}   or   craik train leworldmodel --data {out} --out runs/world")
+    say(f"Next: craik inspect {out}   or   craik train leworldmodel:tiny --data {out} --out runs/world")
     return 0

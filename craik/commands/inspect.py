@@ -115,7 +115,9 @@ def inspect_episodes(options: Inspect) -> int:
     if options.out is not None:
         draw(episodes, options.out)
         say(f"contact sheet: {options.out}")
-    say(f"Next: craik train leworldmodel --data {quoted(options.path)} --out runs/world   (recipes: craik recipes)")
+    say(
+        f"Next: craik train leworldmodel:tiny --data {quoted(options.path)} --out runs/world   (recipes: craik recipes)"
+    )
     return 0
 
 

@@ -228,7 +228,8 @@ def finish(result: Result, fail_on_collapse: bool, as_json: bool) -> int:
     say(f"{result.folder}: done, {took} {probe_text(outcome.scores)}".rstrip())
     if outcome.alarms:
         tell_alarms(result)
-    say(f"Next: craik report {folder}   or   craik probe {folder} --train PATH --test PATH")
+    imagines = any(name.startswith("ahead_") for name in outcome.scores)
+    say(f"Next: craik report {folder}" + ("" if imagines else f"   or   craik probe {folder} --train PATH --test PATH"))
     collapsed = any("collapse" in alarm or "position-only" in alarm for alarm in outcome.alarms)
     return COLLAPSED if collapsed and fail_on_collapse else 0
 

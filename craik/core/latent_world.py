@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from craik.core.batch import Batch, Part
 from craik.core.energy import Energy, l2
-from craik.core.jepa import Loss
+from craik.core.jepa import Latents, Loss
 from craik.core.target import Shared
+from craik.core.tokens import Tokens
 
 
 class Trajectory(NamedTuple):
@@ -151,6 +152,23 @@ class LatentWorld(nn.Module):
         """Energy of predicting each latent by the one before it."""
         return self.energy(latents[:, :-1], latents[:, 1:]).mean()
 
+    def latents(self, batch: Batch) -> Latents:
+        """Every prediction one step ahead, to look at: the context is the last frame it was made from."""
+        found = Latents()
+        for part in batch.parts:
+            trajectory = self.observe(part)
+            context = min(self.history, trajectory.latents.shape[1] - 1)
+            seen = windows(trajectory.latents, context + 1)  # [M, c + 1, ...]
+            pred = self.predictor(seen[:, :-1], windows(self.actions(trajectory.actions), context))
+            found.context.append(as_tokens(seen[:, -2]))
+            found.goal.append(as_tokens(seen[:, -1]))
+            found.pred.append(as_tokens(pred[:, -1]).x.unsqueeze(1))
+        return found
+
+    def tokens(self, frames: Tensor) -> Tokens:
+        """The latents of normalized frames [M, C, H, W] as tokens [M, 1 or N, D]."""
+        return as_tokens(self.perception(frames))
+
     def encode(self, frames: Tensor) -> Tensor:
         """Latents [B, T, D] or [B, T, N, D] of normalized frames [B, T, C, H, W], each of its own frame alone."""
         latents: Tensor = self.perception(frames.flatten(0, 1))
@@ -188,3 +206,10 @@ class LatentWorld(nn.Module):
 def windows(x: Tensor, span: int) -> Tensor:
     """All runs of `span` neighbors along the second axis: [B, T, ...] -> [B * (T - span + 1), span, ...]."""
     return x.unfold(1, span, 1).movedim(-1, 2).flatten(0, 1)
+
+
+def as_tokens(latents: Tensor) -> Tokens:
+    """Latents [M, D] or [M, N, D] as tokens [M, 1 or N, D], each at its number."""
+    x = latents if latents.ndim == 3 else latents.unsqueeze(1)
+    at = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
+    return Tokens(x, at.view(1, -1, 1).expand(len(x), -1, -1))

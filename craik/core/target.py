@@ -40,6 +40,9 @@ class Target(nn.Module, ABC):
     sees only the tokens `keep` [B, K] and answers only at `wanted` [B, W]; None stands for all.
     """
 
+    normalize: Normalize = staticmethod(identity)
+    """What becomes of tokens [..., D] before they are to be predicted."""
+
     @abstractmethod
     def forward(self, encoder: nn.Module, x: Tensor, wanted: Tensor | None = None) -> Tokens:
         """Tokens [B, W, D] to be predicted; W = N where wanted is None."""

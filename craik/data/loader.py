@@ -78,6 +78,10 @@ class _Reader:
     def name(self) -> str:
         return self.images.name
 
+    @property
+    def paths(self) -> Sequence[str]:
+        return self.images.paths
+
     def __len__(self) -> int:
         return len(self.images)
 

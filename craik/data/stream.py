@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
@@ -25,6 +25,10 @@ class Readable(Protocol[S_co]):
     @property
     def unit(self) -> str:
         """What it is made of, in the plural: images, windows."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """A name of each sample that is shown to people."""
 
     def __len__(self) -> int: ...
 

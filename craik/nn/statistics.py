@@ -1,8 +1,9 @@
 """Running statistics of batch norm, measured anew once the weights stand still."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -21,7 +22,7 @@ def reestimating(model: nn.Module) -> Iterator[None]:
             for batch in batches:
                 model(batch, step)
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = running(model)
     momentum = [norm.momentum for norm in norms]
     with evaluating(model):
         for norm in norms:
@@ -33,3 +34,29 @@ def reestimating(model: nn.Module) -> Iterator[None]:
         finally:
             for norm, usual in zip(norms, momentum, strict=True):
                 norm.momentum = usual
+
+
+@contextmanager
+def settled(model: nn.Module, passes: Callable[[], None]) -> Iterator[None]:
+    """Inside, the model is as it is to be used: in evaluation mode, with statistics of what `passes` sends through it.
+
+    Afterwards mode and running statistics are what they were, so that looking at a model in training leaves no trace.
+    """
+    norms = running(model)
+    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    try:
+        if norms:
+            with torch.no_grad(), reestimating(model):
+                passes()
+        with evaluating(model):
+            yield
+    finally:
+        for norm, kept in zip(norms, before, strict=True):
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(kept[name])
+
+
+def running(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms of a model that keep running statistics; those of a frozen part stay as they are."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    return [norm for norm in norms if all(parameter.requires_grad for parameter in norm.parameters())]

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from craik import api
-from craik.data.images import ImageData
+from craik.codec import encode
 from craik.pretrain.budget import plan_steps
 from craik.pretrain.carry_out import Result, carry_out
+from craik.pretrain.material import Material
 from craik.pretrain.options import Budget, Conduct, Data, Init, absolute
-from craik.pretrain.prepare import make_loader, prepare, try_out
+from craik.pretrain.prepare import make_stream, prepare, try_out
 from craik.pretrain.tensorboard import require_tensorboard
 from craik.recipes import Method
 from craik.train.progress import Reporter
@@ -55,28 +56,30 @@ def pretrain(
         require_tensorboard()
     with start(conduct.device, conduct.precision) as runtime:
         reporter.enabled = reporter.enabled and runtime.is_main
-        images, recipe = prepare(method, config, data, conduct, reporter)
+        ready = prepare(method, config, data, conduct, reporter)
+        recipe, material = ready.recipe, ready.material
         if init is not None:
             reporter.say("init: " + api.initialize(recipe.model, init.source, str(method), resample=init.resample))
-        loader = make_loader(images, recipe, conduct, runtime)
-        try_out(recipe, images)
-        total = plan_steps(budget, recipe, images, loader, conduct, runtime)
+        loader = make_stream(material, recipe, conduct, runtime)
+        try_out(recipe, material)
+        total = plan_steps(budget, recipe, material, loader, conduct, runtime)
         record = {
-            **api.describe(method, config),
+            **api.describe(method, ready.config),
+            **({} if ready.config == config else {"asked": encode(config)}),  # before the data completed it
             "steps": total,
             "init": None if init is None else absolute(init.source),
-            "data": {**asdict(data.located()), "fingerprint": images.fingerprint, "images": len(images)},
+            "data": {**asdict(data.located()), "fingerprint": material.fingerprint, material.unit: len(material)},
             "conduct": asdict(conduct),
         }
         folder = RunFolder(out)
         if runtime.is_main:
             folder = RunFolder.create(out, record, overwrite)
-            write_skipped(folder, images)
+            write_skipped(folder, material)
         stepper = Stepper(recipe, runtime, total, conduct.seed, conduct.accumulate)
-        return carry_out(stepper, loader, images, folder, record, conduct, runtime, reporter, stop_at)
+        return carry_out(stepper, loader, material, folder, record, conduct, runtime, reporter, stop_at)
 
 
-def write_skipped(folder: RunFolder, images: ImageData) -> None:
+def write_skipped(folder: RunFolder, material: Material) -> None:
     """The list of unreadable files and why."""
-    if images.skipped:
-        write_atomic(folder.path / "skipped.txt", "".join(f"{s.path}\t{s.reason}\n" for s in images.skipped))
+    if material.skipped:
+        write_atomic(folder.path / "skipped.txt", "".join(f"{s.path}\t{s.reason}\n" for s in material.skipped))

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from craik import api
-from craik.data.images import ImageData
-from craik.data.loader import Loader
+from craik.data.stream import Stream
+from craik.pretrain.material import Material
 from craik.pretrain.options import Conduct
-from craik.pretrain.score import make_probe
 from craik.pretrain.tensorboard import mirror
 from craik.recipes import Method
 from craik.report.card import model_card
-from craik.train.check import Checker
 from craik.train.loop import Outcome, Pace, Run
 from craik.train.progress import Reporter, clock
 from craik.train.recipe import Recipe
@@ -35,8 +33,8 @@ class Result:
 
 def carry_out(
     stepper: Stepper,
-    loader: Loader,
-    images: ImageData,
+    loader: Stream[Any],
+    material: Material,
     folder: RunFolder,
     record: Json,
     conduct: Conduct,
@@ -54,22 +52,23 @@ def carry_out(
         loader,
         folder,
         reporter,
-        Checker.create(recipe, runtime, images),
+        material.checker(recipe, runtime),
         Pace(check_every=conduct.check_every, checkpoint_every=conduct.checkpoint_every, stop_at=stop_at),
-        make_probe(method, record, recipe, images, runtime) if runtime.is_main else None,
+        material.probe(method, record, recipe, runtime) if runtime.is_main else None,
         mirror(folder) if conduct.tensorboard and runtime.is_main else None,
         lambda: api.save_model(folder.model, recipe.model, config),
+        lambda: material.settled(recipe, runtime),
     )
     began = time.perf_counter()
     outcome = run.fit()
     seconds = time.perf_counter() - began
     if runtime.is_main:
-        write_atomic(folder.path / "README.md", model_card(folder.path, images.summary()))
+        write_atomic(folder.path / "README.md", model_card(folder.path, material.summary()))
         folder.say(f"stopped at step {outcome.step} after {clock(seconds)}")
     return Result(folder.path, outcome, seconds)
 
 
-def plan_line(method: Method, recipe: Recipe, stepper: Stepper, loader: Loader, runtime: Runtime) -> str:
+def plan_line(method: Method, recipe: Recipe, stepper: Stepper, loader: Stream[Any], runtime: Runtime) -> str:
     """What is about to be done, in one line."""
     count = sum(p.numel() for p in stepper.parameters())
     return (

@@ -1,16 +1,16 @@
 """Going on with a run from a checkpoint, as if it had never stopped."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from craik import api
 from craik.codec import decode, differences
-from craik.data.loader import Loader
+from craik.data.stream import Stream
 from craik.errors import UsageError
 from craik.pretrain.carry_out import Result, carry_out
 from craik.pretrain.options import Conduct, Data
-from craik.pretrain.prepare import make_loader, prepare
+from craik.pretrain.prepare import make_stream, prepare
 from craik.train import checkpoint
 from craik.train.progress import Reporter
 from craik.train.run import RunFolder
@@ -47,23 +47,26 @@ def resume(
     record = folder.config
     method = api.find_recorded(record)
     config = decode(method.module.Config, record["config"])
-    if overrides is not None and (changed := differences(record["config"], overrides)):
+    if overrides is not None and (changed := deviations(record, overrides)):
         raise UsageError(
             f"{out} was made with another config ({'; '.join(changed)}). A run goes on as it began: leave these "
             f"options out, or start a new one: craik train {method} --out {out}2 --init {out}"
         )
     stored = decode(Conduct, record["conduct"], "conduct")
     conduct = stored if conduct is None else replace(conduct, seed=stored.seed, accumulate=stored.accumulate)
-    data = decode(Data, {k: v for k, v in record["data"].items() if k not in ("fingerprint", "images")}, "data")
+    known = {f.name for f in fields(Data)}
+    data = decode(Data, {name: value for name, value in record["data"].items() if name in known}, "data")
     with start(conduct.device, conduct.precision) as runtime:
         reporter.enabled = reporter.enabled and runtime.is_main
-        images, recipe = prepare(method, config, data, conduct, reporter)
-        if images.fingerprint != record["data"]["fingerprint"]:
+        ready = prepare(method, config, data, conduct, reporter, fitted=True)
+        recipe, material = ready.recipe, ready.material
+        if material.fingerprint != record["data"]["fingerprint"]:
+            then = record["data"].get(material.unit, 0)
             raise UsageError(
-                f"{data.data}: not the data that {out} was trained on ({len(images):,} images now, "
-                f"{record['data']['images']:,} then, or other content); put it back, or start a new run"
+                f"{data.data}: not the data that {out} was trained on ({len(material):,} {material.unit} now, "
+                f"{then:,} then, or other content); put it back, or start a new run"
             )
-        loader = make_loader(images, recipe, conduct, runtime)
+        loader = make_stream(material, recipe, conduct, runtime)
         stepper = Stepper(recipe, runtime, record["steps"], conduct.seed, conduct.accumulate)
         restore(stepper, loader, folder, from_step, reporter)
         if runtime.is_main:
@@ -71,10 +74,18 @@ def resume(
             folder.rewind(stepper.step)
             checkpoint.forget_after(folder.checkpoints, stepper.step)
             folder.record("events", {"step": stepper.step, "kind": "resume"})
-        return carry_out(stepper, loader, images, folder, record, conduct, runtime, reporter, stop_at)
+        return carry_out(stepper, loader, material, folder, record, conduct, runtime, reporter, stop_at)
 
 
-def restore(stepper: Stepper, loader: Loader, folder: RunFolder, from_step: int | None, reporter: Reporter) -> None:
+def deviations(record: Json, asked: Json) -> list[str]:
+    """How a config differs from that of the run, as it was asked for or as the data completed it."""
+    ways = [differences(record[name], asked) for name in ("config", "asked") if name in record]
+    return min(ways, key=len)
+
+
+def restore(
+    stepper: Stepper, loader: Stream[Any], folder: RunFolder, from_step: int | None, reporter: Reporter
+) -> None:
     """Read the newest whole checkpoint; a damaged one is told and the one before it taken."""
     found = [c for c in checkpoint.listing(folder.checkpoints) if from_step is None or c.step <= from_step]
     for candidate in found:

@@ -13,7 +13,7 @@ class Data:
     """What to train on."""
 
     data: str = ""
-    """Folder of images, .zip, .tar, .parquet, a hub id, or toy:shapes."""
+    """Folder of images, .zip, .tar, .parquet, a hub id, or toy:shapes; folder of episodes for a world model."""
     split: str | None = None
     """train, val or test, where the data has these."""
     labels: str | None = None
@@ -25,7 +25,7 @@ class Data:
     split_column: str | None = None
     """Column of the labels file that names the split."""
     limit: int | None = None
-    """Use only so many images."""
+    """Use only so many images, or episodes."""
     max_bad_fraction: float = 0.05
     """Fraction of the image files that may be unreadable."""
 

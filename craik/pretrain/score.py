@@ -24,12 +24,7 @@ Json = dict[str, Any]
 
 def make_probe(method: Method, record: Json, recipe: Recipe, images: ImageData, runtime: Runtime) -> Probe:
     """A quick score while training: kNN with labels, agreement of two crops without; beside a random encoder."""
-    rng_state = checkpoint.rng_state()
-    torch.manual_seed(record["conduct"]["seed"] + 1)
-    random: Recipe = method.build(decode(method.module.Config, record["config"]))
-    checkpoint.set_rng_state(rng_state)
-    model: Any = random.model
-    random_encoder = model.target.representation(model.encoder).to(runtime.device)
+    random_encoder = in_use(random_twin(method, record).model).to(runtime.device)
     score = knn_score(images) if usable_labels(images) else agreement_score(images)
     view = recipe.view
 
@@ -38,7 +33,22 @@ def make_probe(method: Method, record: Json, recipe: Recipe, images: ImageData, 
         return Featurizer(encoder, view.size, view.mean, view.std, device=runtime.device, autocast=dtype)
 
     name, beside = score.name, score(featurize(random_encoder))
-    return lambda encoder: {name: score(featurize(encoder)), f"{name}_random": beside}
+    return lambda model: {name: score(featurize(in_use(model))), f"{name}_random": beside}
+
+
+def random_twin(method: Method, record: Json) -> Recipe:
+    """The parts of a run with fresh weights; nothing else is drawn differently for it."""
+    rng_state = checkpoint.rng_state()
+    torch.manual_seed(record["conduct"]["seed"] + 1)
+    twin: Recipe = method.build(decode(method.module.Config, record["config"]))
+    checkpoint.set_rng_state(rng_state)
+    return twin
+
+
+def in_use(model: Any) -> nn.Module:
+    """The encoder whose features are used."""
+    encoder: nn.Module = model.target.representation(model.encoder)
+    return encoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ class Method:
         build: Callable[[Any], Any] = self.module.build
         return build
 
+    def fit(self, config: Any, episodes: Any) -> Any:
+        """The config with what only the data can tell, such as the scale of actions, where the recipe asks for it."""
+        asked: Callable[[Any, Any], Any] | None = getattr(self.module, "fit", None)
+        return config if asked is None else asked(config, episodes)
+
     def __str__(self) -> str:
         return f"{self.name}:{self.variant}"
 

@@ -8,23 +8,25 @@ is `craik.core.latent_world`; this file says which parts are passed into it, and
 Numerically equal to the published code (tests/parity): encoder, predictor, rollout, loss, gradients.
 
 Conventions without which the predictor does not learn (arXiv 2608.10145): all actions between two frames are
-concatenated, none left out (`data.windows`); actions are z-scored, with statistics that are stored in the model
-(`ActionScale`); pixels are normalized as for ImageNet (`prepare`).
+concatenated, none left out (`data.windows`); actions are z-scored, with statistics that are taken from the data
+(`fit`) and stored in the model (`ActionScale`); pixels are normalized as for ImageNet (`prepare`).
 
 Options that are not in the paper, off by default: several predictions in a row during training (`num_steps`), with
 or without gradient between them (`truncate`), and layer norm instead of batch norm in the projectors.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, tensor
 
 from craik.core.batch import Batch, Part
 from craik.core.latent_world import LatentWorld, Term, Trajectory
 from craik.core.regularize import SIGReg
 from craik.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
+from craik.data.episode import Episodes
+from craik.data.view import center_square
 from craik.data.windows import Clips
 from craik.errors import UsageError
 from craik.nn import sizes
@@ -38,6 +40,7 @@ from craik.nn.sizes import Size
 from craik.nn.tokenizer import Patchify
 from craik.train.optim import AdamW
 from craik.train.ranks import sum_over_ranks
+from craik.train.recipe import Recipe, View, Window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +58,7 @@ class Body:
     hidden: int = 2048
     """Hidden width of the projectors after encoder and predictor."""
     batch_norm: bool = True
-    """Batch norm in the projectors. After training, measure its statistics anew (`nn.statistics`): they lag behind.
+    """Batch norm in the projectors. Its statistics are measured anew for use (`nn.statistics`): they lag behind.
     False takes layer norm, with which SIGReg did not get a fresh ViT's nearly constant class token to spread."""
     predictor: CausalSize = CausalSize()
     """Transformer over time."""
@@ -66,7 +69,11 @@ class Body:
     skip: int = 5
     """Steps of the environment per model step; their actions are concatenated."""
     action_size: int = 2
-    """Numbers in one action of the environment A."""
+    """Numbers in one action of the environment A; told by the data."""
+    action_mean: tuple[float, ...] | None = None
+    """Mean of the training actions [A], in units of the environment; told by the data."""
+    action_std: tuple[float, ...] | None = None
+    """Their deviation [A]; told by the data."""
     num_steps: int = 1
     """Predictions in a row during training [model steps]."""
     truncate: bool = False
@@ -168,8 +175,18 @@ def tiny_body() -> Body:
     )
 
 
-def build(cfg: Config) -> LatentWorld:
-    """The model. Give it the statistics of the training actions with `model.scale.set(mean, std)`."""
+def fit(cfg: Config, episodes: Episodes) -> Config:
+    """The configuration with what the data alone tells: size, mean and deviation of its actions."""
+    return replace(cfg, body=fit_body(cfg.body, episodes))
+
+
+def build(cfg: Config) -> Recipe:
+    """The parts of the method."""
+    return as_recipe(world(cfg), cfg.body, cfg.optim, cfg.batch, cfg.epochs)
+
+
+def world(cfg: Config) -> LatentWorld:
+    """The model alone. Without `fit`, give it the statistics of the actions with `model.scale.set(mean, std)`."""
     sigreg = SIGReg(cfg.num_directions, reduce=sum_over_ranks)
     return build_body(cfg.body, {"sigreg": Term(cfg.sigreg, partial(normal_at_each_time, sigreg))})
 
@@ -177,6 +194,33 @@ def build(cfg: Config) -> LatentWorld:
 def normal_at_each_time(sigreg: SIGReg, trajectory: Trajectory, step: int) -> Tensor:
     """SIGReg over the batch at each time, mean over times."""
     return sigreg(trajectory.latents.transpose(0, 1), step)
+
+
+def fit_body(body: Body, episodes: Episodes) -> Body:
+    """Size and statistics of the actions as they are in the episodes.
+
+    Raises:
+        UsageError: If there are no actions, or one of them is NaN.
+    """
+    moments = episodes.action_moments()
+    return replace(body, action_size=episodes.action_size, action_mean=moments.mean, action_std=moments.std)
+
+
+def as_recipe(model: LatentWorld, body: Body, optim: AdamW, batch: int, epochs: float) -> Recipe:
+    """A model on this body, as it is trained and looked at."""
+    return Recipe(
+        model=model,
+        prepare=partial(prepare, body.action_width, side=body.image),
+        optim=optim,
+        momentum=None,
+        batch=batch,
+        epochs=epochs,
+        view=View(body.image, IMAGENET_MEAN, IMAGENET_STD),
+        trained=("perception", "actions", "predictor", "penalties"),
+        latents=LatentWorld.latents,
+        look=LatentWorld.tokens,
+        window=Window(body.num_frames, body.history, body.action_size, body.skip),
+    )
 
 
 def build_body(body: Body, terms: Mapping[str, Term]) -> LatentWorld:
@@ -191,9 +235,12 @@ def build_body(body: Body, terms: Mapping[str, Term]) -> LatentWorld:
         head=shallow_projector(width, body.hidden, width, body.batch_norm),
         dropout_prob=body.dropout_prob,
     )
+    scale = ActionScale(body.action_size)
+    if body.action_mean is not None and body.action_std is not None:
+        scale.set(tensor(body.action_mean), tensor(body.action_std))
     return LatentWorld(
         perception=Perception(encoder, shallow_projector(encoder.width, body.hidden, width, body.batch_norm)),
-        scale=ActionScale(body.action_size),
+        scale=scale,
         actions=ActionEncoder(body.action_width, width),
         predictor=predictor,
         history=body.history,
@@ -203,7 +250,7 @@ def build_body(body: Body, terms: Mapping[str, Term]) -> LatentWorld:
     )
 
 
-def prepare(action_width: int, clips: Clips, rng: Generator) -> Batch:
+def prepare(action_width: int, clips: Clips, rng: Generator, side: int | None = None) -> Batch:
     """Windows of trajectories as a world model is trained on them; nothing is random.
 
     Args:
@@ -211,6 +258,7 @@ def prepare(action_width: int, clips: Clips, rng: Generator) -> Batch:
         clips: Frames uint8 [B, T, 3, H, W] and actions [B, T - 1, skip * A], in units of the environment: the model
             standardizes them.
         rng: Not used.
+        side: Of the frames as the model sees them [pixels]; None leaves them as they are.
 
     Raises:
         UsageError: If there are no actions, or they are of another width.
@@ -226,5 +274,5 @@ def prepare(action_width: int, clips: Clips, rng: Generator) -> Batch:
             f"{list(expected)}: actions[t] taken between frame t and t + 1, those of skipped frames concatenated. "
             "Set the recipe's action_size and skip to those of the data; see: craik inspect DATA"
         )
-    pixels = normalize(clips.frames.float() / 255, IMAGENET_MEAN, IMAGENET_STD)
+    pixels = normalize(center_square(clips.frames, side or clips.frames.shape[-1]), IMAGENET_MEAN, IMAGENET_STD)
     return Batch((Part(pixels, cond=clips.actions),))

@@ -5,7 +5,7 @@ Paper: Sobal et al. 2025, arXiv 2502.14819; coefficients of arXiv 2603.19312's g
     prediction + variance + covariance (both over the batch at each time) + temporal similarity
                + variance and covariance over time + inverse dynamics
 
-The flow is `craik.core.latent_world`; networks and `prepare` are those of `leworldmodel`.
+The flow is `craik.core.latent_world`; networks and what becomes of the data are those of `leworldmodel`.
 
 Differences from the paper: its predictors are a GRU or a ConvNet and its coefficients are chosen per environment.
 Differences of the variant `tiny` from EB-JEPA (arXiv 2602.03604), whose coefficients for two rooms it has: a ViT and a
@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from craik.core.dynamics import inverse_dynamics, temporal_covariance, temporal_similarity, temporal_variance
 from craik.core.latent_world import LatentWorld, Term, Trajectory
 from craik.core.regularize import VICRegWeights, covariance, variance
+from craik.data.episode import Episodes
 from craik.nn.action import InverseDynamics
 from craik.recipes import leworldmodel
-from craik.recipes.leworldmodel import Body, build_body, tiny_body
+from craik.recipes.leworldmodel import Body, as_recipe, build_body, fit_body, tiny_body
 from craik.train.optim import AdamW
 from craik.train.ranks import sum_over_ranks
+from craik.train.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,8 +99,18 @@ class ReadAction(nn.Module):
         return inverse_dynamics(self.head(z[:, :-1], z[:, 1:]), trajectory.actions)
 
 
-def build(cfg: Config) -> LatentWorld:
-    """The model. Give it the statistics of the training actions with `model.scale.set(mean, std)`."""
+def fit(cfg: Config, episodes: Episodes) -> Config:
+    """The configuration with what the data alone tells: size, mean and deviation of its actions."""
+    return replace(cfg, body=fit_body(cfg.body, episodes))
+
+
+def build(cfg: Config) -> Recipe:
+    """The parts of the method."""
+    return as_recipe(world(cfg), cfg.body, cfg.optim, cfg.batch, cfg.epochs)
+
+
+def world(cfg: Config) -> LatentWorld:
+    """The model alone. Without `fit`, give it the statistics of the actions with `model.scale.set(mean, std)`."""
     weights, width = cfg.weights, cfg.body.embedding
     read = ReadAction(InverseDynamics(width, cfg.body.action_width, cfg.inverse_hidden))
     terms = {

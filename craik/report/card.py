@@ -101,13 +101,20 @@ def percent(interval: Json) -> str:
     return f"{100 * interval['value']:.1f} ({100 * interval['low']:.1f}-{100 * interval['high']:.1f})"
 
 
+EMBED = ('z = model.embed(["a.jpg", "b.jpg"])  # float32 [2, D]',)
+IMAGINE = (
+    "z = model.encode(frames)  # uint8 [B, T, H, W, 3] -> [B, T, D]",
+    "future = model.rollout(z, past, actions)  # [B, T - 1, A] and [B, H, A] -> [B, H, D]",
+)
+
+
 def usage(record: Record) -> list[str]:
     """How to load and use the model."""
     lines = [
         "import craik",
         "",
         f"model = craik.load({str(record.path)!r})",
-        'z = model.embed(["a.jpg", "b.jpg"])  # float32 [2, D]',
+        *(IMAGINE if "windows" in (record.config.get("data") or {}) else EMBED),
     ]
     return ["## Use", "```python\n" + "\n".join(lines) + "\n```"]
 

@@ -1,6 +1,7 @@
 """Key measures of a run, each beside what it has to be compared with, and the verdict in plain words."""
 
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,7 +45,7 @@ class Verdict:
 
 def measures(record: Record) -> list[Measure]:
     """What the last health check saw, beside the first one or the random encoder."""
-    rows = [*scores(record), *spread(record), *prediction(record)]
+    rows = [*scores(record), *foresight(record), *spread(record), *prediction(record)]
     loss = record.last("loss")
     if loss is not None:
         rows.append(
@@ -63,6 +64,21 @@ def scores(record: Record) -> list[Measure]:
         last, random = record.last(name), record.last(f"{name}_random")
         if last is not None:
             rows.append(Measure(title, "n/a" if random is None else f"{random:.1%}", f"{last:.1%}", reading))
+    return rows
+
+
+def foresight(record: Record) -> list[Measure]:
+    """What a world model imagines, beside a world that stands still; and what its latents know of the state."""
+    rows = []
+    found = {int(key[6:]) for row in record.metrics for key in row if re.fullmatch(r"ahead_\d+", key)}
+    for ahead in sorted(found):
+        error, still = (number(record.last(f"ahead_{ahead}{which}")) for which in ("", "_copy"))
+        reading = f"over the variance of held-out latents, open loop; of a world that stands still: {still}"
+        rows.append(Measure(f"Error {ahead} ahead", number(record.first(f"ahead_{ahead}")), error, reading))
+    known = record.last("state_r2")
+    if known is not None:
+        random = number(record.last("state_r2_random"))
+        rows.append(Measure("State, R^2", random, number(known), "ridge regression on latents, held-out episodes"))
     return rows
 
 

@@ -63,6 +63,9 @@ def open_model(run: Path, device: str, notes: list[str]) -> Model | None:
 def open_data(model: Model, record: Record, path: str | None, limit: int, notes: list[str]) -> ImageData | None:
     """The images to look at; None, with a note, where those of the run are gone."""
     stored: Json = record.config.get("data") or {}
+    if model.recipe.window is not None:
+        notes.append("A world model: its curves are drawn; pictures of imagined futures are not drawn yet.")
+        return None
     known = {f.name for f in fields(Data)}
     data = Data(**{key: value for key, value in stored.items() if key in known})
     if path is not None:

@@ -65,7 +65,8 @@ def draw_record(record: Record, model: Model | None, notes: list[str]) -> list[P
 def data_facts(record: Record, images: ImageData | None, scene: Scene | None) -> list[tuple[str, str]]:
     """The data in a few lines."""
     stored: Json = record.config.get("data") or {}
-    rows = [("trained on", str(stored.get("data", "unknown"))), ("images in training", f"{stored.get('images', 0):,}")]
+    unit = "windows" if "windows" in stored else "images"
+    rows = [("trained on", str(stored.get("data", "unknown"))), (f"{unit} in training", f"{stored.get(unit, 0):,}")]
     if images is None or scene is None:
         return rows
     low, high = images.sizes.min(0), images.sizes.max(0)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from craik.core.batch import Batch
 from craik.core.collapse import spectrum, variance_share
-from craik.core.target import EMA
+from craik.core.target import EMA, Shared
 from craik.core.tokens import Tokens
 from craik.data.augment import normalize, resize_center_crop
 from craik.data.loader import Images, read_samples
 from craik.nn.mode import evaluating
 from craik.train.health import Errors, Observation, prediction_errors
-from craik.train.recipe import Learner, Recipe, View
+from craik.train.recipe import Learner, Recipe, Sampled, View
 from craik.train.runtime import Runtime, step_rng
 
 CHECK_SEED = 0x5EED
@@ -33,16 +33,13 @@ class Checker:
     recipe: Recipe
     runtime: Runtime
     x: Tensor
-    """Images in evaluation view, [M, 3, size, size]."""
+    """Images or frames in evaluation view, [M, 3, size, size]."""
     batch: Batch
     """The same kind of batch as in training, drawn once."""
+    width: int
+    """Features per embedding D."""
     past: dict[str, Tensor] = field(default_factory=dict)
     """Parameters at the last check."""
-
-    @property
-    def width(self) -> int:
-        """Features per embedding D."""
-        return int(cast(Learner, self.recipe.model).encoder.width)  # type: ignore[arg-type]
 
     @classmethod
     def create(cls, recipe: Recipe, runtime: Runtime, images: Images, num: int = 384) -> "Checker":
@@ -50,18 +47,27 @@ class Checker:
         index = np.linspace(0, len(images) - 1, min(num, len(images))).astype(np.int64)
         samples = read_samples(images, index).to(runtime.device)
         some = read_samples(images, index[:: max(1, len(index) // 128)]).to(runtime.device)
-        batch = recipe.prepare(some, step_rng(CHECK_SEED, 0))
-        return cls(recipe, runtime, show(samples.x, samples.sizes, recipe.view), batch)
+        return cls.on(recipe, runtime, show(samples.x, samples.sizes, recipe.view), some)
+
+    @classmethod
+    def on(cls, recipe: Recipe, runtime: Runtime, x: Tensor, some: Sampled) -> "Checker":
+        """A checker on what the encoder is to see, [M, 3, size, size], and on samples to make a batch of."""
+        batch = recipe.prepare(some.to(runtime.device), step_rng(CHECK_SEED, 0)).to(runtime.device)
+        x = x.to(runtime.device)
+        with evaluating(recipe.model), torch.inference_mode():
+            width = recipe.look(recipe.model, x[:1]).x.shape[-1]
+        return cls(recipe, runtime, x, batch, width)
 
     def observe(self, step: int) -> Observation:
         """What the model is like after a step."""
         model = cast(Learner, self.recipe.model)
         with evaluating(self.recipe.model), torch.inference_mode(), self.runtime.autocast():
-            pooled, rms, tokens = self.embed(model.target.representation(model.encoder))
+            pooled, rms, tokens = self.embed()
             share = None
             errors: Errors | None = None
             if self.recipe.latents is not None:
-                errors = prediction_errors(self.recipe.latents(self.recipe.model, self.batch))
+                latents = self.recipe.latents(self.recipe.model, self.batch)
+                errors = prediction_errors(latents, model.target.normalize)
                 share = variance_share(self.targets(model, tokens))
         measured = spectrum(pooled)
         moved = self.movement(model)
@@ -79,11 +85,11 @@ class Checker:
             encoder_moved=moved.encoder,
         )
 
-    def embed(self, encoder: nn.Module) -> tuple[Tensor, float, Tensor]:
+    def embed(self) -> tuple[Tensor, float, Tensor]:
         """Pooled embeddings [M, D], root mean square of all tokens, and the tokens [m, N, D] of the first images."""
         pooled, square, first = [], 0.0, None
         for x in self.x.split(128):
-            tokens: Tokens = encoder(x)
+            tokens = self.recipe.look(self.recipe.model, x)
             first = tokens.x.float() if first is None else first
             pooled.append(tokens.mean().float())
             square += float(tokens.x.float().square().mean()) * len(x)
@@ -92,7 +98,7 @@ class Checker:
 
     def targets(self, model: Learner, tokens: Tensor) -> Tensor:
         """Target tokens [m, N, D] of the first images, as the predictor has to match them."""
-        if isinstance(model.target, EMA):
+        if isinstance(model.target, EMA | Shared):  # it is the encoder in use: no need to ask it again
             return model.target.normalize(tokens)
         full: Tokens = model.target(model.encoder, self.x[:128])
         return full.x.float()

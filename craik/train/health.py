@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from craik.core.collapse import Spectrum, VarianceShare
 from craik.core.jepa import Latents
+from craik.core.target import Normalize, layer_normalize
 
 
 class Failure(StrEnum):
@@ -65,7 +65,7 @@ class Observation:
     error_mean: float | None = None
     """The same for the mean target of the batch."""
     error_context: float | None = None
-    """The same for a copy of the sample's own context mean."""
+    """The same for a copy of the sample's own context mean; of the last frame where time is predicted."""
     error_position: float | None = None
     """The same for the mean target at each position."""
     target_distance: float | None = None
@@ -291,13 +291,16 @@ class Errors:
     position: float
 
 
-def prediction_errors(latents: Latents) -> Errors:
-    """Errors over all tasks of a batch, each prediction [B, T, K, D] against its goal tokens."""
+def prediction_errors(latents: Latents, normalize: Normalize = layer_normalize) -> Errors:
+    """Errors over all tasks of a batch, each prediction [B, T, K, D] against its goal tokens.
+
+    `normalize` is what the target does to its tokens: the copy of the context is made alike.
+    """
     goals = [g.x.float() for g in latents.goal]
     errors = torch.zeros(4, dtype=torch.float64)
     for pred, goal, context, tokens in zip(latents.pred, goals, latents.context, latents.goal, strict=True):
         flat = pred.flatten(1, 2).float()
-        own = F.layer_norm(context.mean().float(), (flat.shape[-1],)).unsqueeze(1)
+        own = normalize(context.mean().float()).unsqueeze(1)
         baselines = (flat, goal.mean((0, 1), keepdim=True), own, position_mean(goal, tokens.at))
         errors += torch.stack([(guess - goal).square().mean().double().cpu() for guess in baselines])
     return Errors(*(float(e) / len(goals) for e in errors))

@@ -1,9 +1,11 @@
 """The training loop. It knows no method: a recipe gives the model, the batches and the schedules."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -11,18 +13,20 @@ import torch.distributed as dist
 from torch import nn
 
 from craik.core.jepa import Loss
-from craik.data.loader import Loader, Samples
+from craik.data.stream import Stream
 from craik.train import checkpoint
 from craik.train.check import Checker
 from craik.train.health import Alarm, Change, Observation, Sentinel, StepRecord, grace_steps
 from craik.train.progress import Reporter, Status
 from craik.train.recall import recall
+from craik.train.recipe import Sampled
 from craik.train.run import RunFolder
 from craik.train.step import NonFiniteError, Stepper
 from craik.train.stop import StopSignal
 
 Probe = Callable[[nn.Module], Mapping[str, float]]
-"""From the encoder in use to named scores: knn and knn_random with labels, else agreement and agreement_random."""
+"""From the model to named scores, each beside its baseline: knn and knn_random with labels, else agreement and
+agreement_random; ahead_K and ahead_K_copy of a world model, with state_r2 and state_r2_random."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +66,7 @@ class Run:
     """A run in progress: what steps, what watches, and where it is written down."""
 
     stepper: Stepper
-    loader: Loader
+    loader: Stream[Any]
     folder: RunFolder
     reporter: Reporter
     checker: Checker
@@ -72,6 +76,8 @@ class Run:
     """Also gets every row of metrics, e.g. to write TensorBoard files."""
     save_model: Callable[[], None] | None = None
     """Writes the folder that is loaded to use the model."""
+    settled: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Inside, the model is as it is to be used, while it is looked at or saved; entered by all ranks together."""
 
     sentinel: Sentinel = field(init=False)
     seen: Observation | None = None
@@ -117,7 +123,7 @@ class Run:
             self.reporter.stop()
         return Outcome(stepper.step, interrupted, tuple(sorted(self.sentinel.active)), self.scores)
 
-    def guarded_step(self, samples: Samples) -> Loss:
+    def guarded_step(self, samples: Sampled) -> Loss:
         """One step; a loss that is not a number is written down with the samples that gave it."""
         try:
             return self.stepper.train_step(samples)
@@ -138,7 +144,7 @@ class Run:
         dist.broadcast(flags, 0)
         return Due(*(bool(f) for f in flags.tolist()))
 
-    def log(self, loss: Loss, samples: Samples) -> None:
+    def log(self, loss: Loss, samples: Sampled) -> None:
         """One row of metrics, the progress line, and the alarms that timing and gradients give."""
         stepper, step = self.stepper, self.stepper.step
         loss = mean_over_ranks(loss) if stepper.runtime.world > 1 else loss
@@ -181,19 +187,21 @@ class Run:
             verdict="ok" if self.sentinel.healthy else f"ALARM: {', '.join(sorted(self.sentinel.active))}",
             probe=probe_text(self.scores),
             rate=record.rate,
+            unit=self.loader.data.unit,
             wait_share=record.wait_share,
             left_s=self.clock.left(record.step, total),
         )
 
     def check(self) -> None:
         """Look at the representation; probe it; remember the best."""
-        if not self.stepper.runtime.is_main:
-            return
         began = time.perf_counter()
-        step, model = self.stepper.step, self.stepper.model
-        self.seen = self.checker.observe(step)
-        if self.probe is not None:
-            self.scores = dict(self.probe(model.target.representation(model.encoder)))
+        step = self.stepper.step
+        with self.settled():
+            if not self.stepper.runtime.is_main:
+                return
+            self.seen = self.checker.observe(step)
+            if self.probe is not None:
+                self.scores = dict(self.probe(self.stepper.recipe.model))
         self.write("metrics", {"step": step, **self.seen.row(), **self.scores})
         self.tell(self.sentinel.observe(self.seen))
         self.clock.checked(step, time.perf_counter() - began)
@@ -212,12 +220,13 @@ class Run:
         state = {**self.stepper.state(), "loader": self.loader.state_dict()}
         healthy = self.sentinel.last_healthy  # an alarm tells people to go back to it
         checkpoint.save(self.folder.checkpoints, step, state, also=() if healthy is None else (healthy,))
-        if self.stepper.runtime.is_main:
-            if self.sentinel.healthy:
-                self.sentinel.last_healthy = step
-                self.mark_best(step)
-            if self.save_model is not None:
-                self.save_model()
+        if self.stepper.runtime.is_main and self.sentinel.healthy:
+            self.sentinel.last_healthy = step
+            self.mark_best(step)
+        if self.save_model is not None:
+            with self.settled():
+                if self.stepper.runtime.is_main:
+                    self.save_model()
         self.clock.saved(time.perf_counter() - began)
 
     def mark_best(self, step: int) -> None:
@@ -248,14 +257,14 @@ class Run:
             self.reporter.say(str(change), style="bold red" if isinstance(change, Alarm) else "green")
             self.write("events", change.row())
 
-    def non_finite(self, what: str, samples: Samples) -> NonFiniteError:
+    def non_finite(self, what: str, samples: Sampled) -> NonFiniteError:
         """Write down which samples gave a loss that is not a number, and say so."""
-        images = self.loader.images
-        names = [str(images.paths[i]) for i in samples.index.tolist()]
+        names = [str(self.loader.data.paths[i]) for i in samples.index.tolist()]
         tensor = first_bad_tensor(self.stepper.recipe.model)
         alarm = self.sentinel.non_finite(self.stepper.step + 1, f"{what}; first bad tensor: {tensor}")
         self.tell([alarm])
-        torch.save({"x": samples.x, "sizes": samples.sizes, "paths": names}, self.folder.path / "non_finite_batch.pt")
+        batch = {f.name: getattr(samples, f.name) for f in fields(samples)}  # type: ignore[arg-type]
+        torch.save({**batch, "paths": names}, self.folder.path / "non_finite_batch.pt")
         return NonFiniteError(
             f"{alarm}. The batch ({', '.join(names[:3])}, ...) is in {self.folder.path / 'non_finite_batch.pt'}. "
             f"Go on from the last checkpoint: craik train --resume {self.folder.path}"
@@ -354,11 +363,22 @@ def first_bad_tensor(model: nn.Module) -> str:
     return "none in the weights; the input or an activation"
 
 
+SCORES = (
+    (r"knn", "kNN {score}", "random"),
+    (r"agreement", "crop match {score}", "random"),
+    (r"ahead_(\d+)", "{0} ahead {score}", "copy"),
+    (r"state_r2", "state R2 {score}", "random"),
+)
+"""Scores of a probe, how they are told, and what the baseline beside them is."""
+
+
 def probe_text(scores: Mapping[str, float]) -> str:
-    """The scores of a probe beside those of a random encoder."""
-    for name, label in (("knn", "kNN"), ("agreement", "crop match")):
-        if name in scores:
-            random = scores.get(f"{name}_random")
-            beside = "" if random is None else f" (random {random:.1%})"
-            return f"{label} {scores[name]:.1%}{beside}"
-    return ""
+    """The scores of a probe, each beside its baseline."""
+    told = []
+    for pattern, label, baseline in SCORES:
+        for name in scores:
+            if found := re.fullmatch(pattern, name):
+                beside = scores.get(f"{name}_{baseline}")
+                text = label.format(*found.groups(), score=f"{scores[name]:.1%}")
+                told.append(text + ("" if beside is None else f" ({baseline} {beside:.1%})"))
+    return "  ".join(told)

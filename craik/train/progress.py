@@ -29,6 +29,9 @@ class Status:
     verdict: str
     probe: str
     rate: float
+    """Samples per second."""
+    unit: str
+    """What a sample is, in the plural."""
     wait_share: float
     left_s: float
 
@@ -40,7 +43,7 @@ class Status:
             parts.append(f"rank {self.rank:.0f}/{self.width} {self.verdict}")
         if self.probe:
             parts.append(self.probe)
-        parts += [f"{self.rate:,.0f} img/s", f"wait {self.wait_share:.0%}", f"left {clock(self.left_s)}"]
+        parts += [f"{self.rate:,.0f} {self.unit}/s", f"wait {self.wait_share:.0%}", f"left {clock(self.left_s)}"]
         return "  ".join(parts)
 
 

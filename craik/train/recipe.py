@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from craik.core.batch import Batch
 from craik.core.jepa import Latents, Loss
 from craik.core.target import Target
+from craik.core.tokens import Tokens
+from craik.data.augment import normalize
 from craik.data.loader import Samples as Samples
+from craik.data.view import center_square
 from craik.train.optim import AdamW
 from craik.train.schedule import Schedule
 
@@ -30,14 +33,34 @@ class Learner(Protocol):
         ...
 
 
+class Sampled(Protocol):
+    """A batch as it comes from the disk: `Samples` of images, `Clips` of episodes."""
+
+    @property
+    def index(self) -> Tensor:
+        """Which samples these are, int64 [B]."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device."""
+
+
+def encoder_in_use(model: Any, x: Tensor) -> Tokens:
+    """Tokens [B, N, D] of the encoder whose features are used: the target's where there is a slow one."""
+    tokens: Tokens = model.target.representation(model.encoder)(x)
+    return tokens
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything the loop needs to know of a method."""
 
     model: nn.Module
     """A Learner."""
-    prepare: Callable[[Samples, torch.Generator], Batch]
-    """From raw samples, on any device, to a batch: augmentation and masks. All randomness is in the generator."""
+    prepare: Callable[[Any, torch.Generator], Batch]
+    """From raw samples (`Samples`; `Clips` where there is a window), on any device, to a batch: augmentation and masks.
+    All randomness is in the generator."""
     optim: AdamW
     """Optimizer settings."""
     momentum: Callable[[int], Schedule] | None
@@ -52,6 +75,24 @@ class Recipe:
     """Sub-modules of the model that the optimizer updates, in the order of its groups."""
     latents: Callable[[Any, Batch], Latents] | None = None
     """Representations of a batch, for the health check of predictor and target; None where nothing is predicted."""
+    look: Callable[[Any, Tensor], Tokens] = encoder_in_use
+    """The representation that must not collapse, of images or frames [B, 3, H, W] in the view."""
+    window: "Window | None" = None
+    """What it wants of episodes; None where it trains on images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Windows of episodes that a world model is trained on."""
+
+    frames: int
+    """Frames of a window T."""
+    history: int
+    """Most frames that the predictor looks at."""
+    action_size: int
+    """Numbers in one action of the environment A."""
+    skip: int = 1
+    """Steps of the environment from one frame of the window to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +105,7 @@ class View:
     """Subtracted from each channel in [0, 1]."""
     std: tuple[float, float, float]
     """Divides each channel."""
+
+    def show(self, frames: Tensor) -> Tensor:
+        """Frames of a world, uint8 or float in [0, 1], [..., 1 or 3, H, W] -> float32 [..., 3, size, size]."""
+        return normalize(center_square(frames, self.size), self.mean, self.std)

@@ -13,13 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from craik.core.batch import Batch
 from craik.core.jepa import Loss
-from craik.data.loader import Samples
 from craik.errors import CraikError
 from craik.nn.norm import share_statistics
 from craik.train import checkpoint
 from craik.train.optim import build_adamw, set_schedules
 from craik.train.ranks import sum_over_ranks
-from craik.train.recipe import Learner, Recipe
+from craik.train.recipe import Learner, Recipe, Sampled
 from craik.train.runtime import Runtime, step_rng
 from craik.train.schedule import Schedule
 
@@ -78,7 +77,7 @@ class Stepper:
         """The model, not wrapped for several ranks."""
         return cast(Learner, self.recipe.model)
 
-    def train_step(self, samples: Samples) -> Loss:
+    def train_step(self, samples: Sampled) -> Loss:
         """One optimizer step; the loss is that of the batch before it."""
         batch = self.prepare(samples)
         set_schedules(self.optimizer, self.lr(self.step + 1), self.weight_decay(self.step + 1))
@@ -91,7 +90,7 @@ class Stepper:
         self.step += 1
         return loss
 
-    def prepare(self, samples: Samples) -> Batch:
+    def prepare(self, samples: Sampled) -> Batch:
         """Augment and mask on the device."""
         rng = step_rng(self.seed, self.step, self.runtime.rank)
         return self.recipe.prepare(samples.to(self.runtime.device), rng).to(self.runtime.device)

@@ -9,11 +9,14 @@ import pytest
 from PIL import Image
 
 from craik.collect import gather
+from craik.commands.train import main as train_main
 from craik.data.episode import Episodes
+from craik.errors import UsageError
 from craik.train.stop import StopSignal
 from tests.commands.conftest import Craik
 from tests.data.episodes import make, write
 
+MICRO = str(Path(__file__).resolve().parents[1] / "micro_world.py") + ":micro"
 ROOMS = ("collect", "two_rooms", "--steps", 5, "--workers", 1)
 
 
@@ -233,3 +236,19 @@ def test_inspect_sees_actions_that_are_one_step_late(craik: Craik) -> None:
         assert craik("import", f"{name}.npz", "-o", name).code == 0
     assert "one step" not in craik("inspect", "good").err
     assert "the frame changes one step before the action that goes with it" in craik("inspect", "late").err
+
+
+def test_train_go_on_and_report(craik: Craik) -> None:
+    assert craik("collect", "two_rooms", "-n", 4, "--steps", 14, "--size", 24, "--workers", 1, "-o", "data").code == 0
+    new = ("train", MICRO, "--data", "data", "--out", "runs/w", "--steps", 2, "--device", "cpu")
+    said = craik(*new, "--body.history", 1)
+    assert said.code == 0
+    for text in ("4 episodes: a world model will hardly generalize", "1 ahead ", "(copy ", "state R2", "windows/s"):
+        assert text in said.err
+    assert said.err.rstrip().endswith("Next: craik report runs/w")
+    assert craik("train", MICRO, "--resume", "runs/w", "--body.history", 1).code == 0
+    with pytest.raises(UsageError, match=r"body\.history: 1 -> 2"):
+        train_main([MICRO, "--resume", "runs/w"])
+    assert craik("report", "runs/w").code == 0
+    page = Path("runs/w/report.html").read_text()
+    assert "Error 1 ahead" in page and "windows in training" in page and "pictures of imagined futures" in page

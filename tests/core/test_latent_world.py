@@ -224,3 +224,22 @@ def test_windows() -> None:
     x = torch.arange(8).view(2, 4, 1)
     assert windows(x, 3)[..., 0].tolist() == [[0, 1, 2], [1, 2, 3], [4, 5, 6], [5, 6, 7]]
     assert windows(torch.zeros(2, 4, 5, 6), 2).shape == (6, 2, 5, 6)
+
+
+@pytest.mark.parametrize(("history", "num_frames"), [(1, 4), (2, 4), (6, 4)])
+def test_what_a_health_check_sees_are_predictions_one_step_ahead(history: int, num_frames: int) -> None:
+    world, given = model(0.9, 0.2, history), part(num_frames)
+    found, latents = world.latents(Batch((given,))), world.encode(given.x)
+    context = min(history, num_frames - 1)
+    (goal,), (seen,), (pred,) = found.goal, found.context, found.pred
+    assert goal.x.shape == (4 * (num_frames - context), 1, DIM) and pred.shape == (len(goal.x), 1, 1, DIM)
+    starts = range(num_frames - context)
+    for start in starts:
+        row = start  # windows of the first sample come first
+        now = start + context
+        torch.testing.assert_close(goal.x[row, 0], latents[0, now])
+        torch.testing.assert_close(seen.x[row, 0], latents[0, now - 1])
+        cond = given.cond[:1, start:now]
+        imagined = world.rollout(latents[:1, start:now], cond[:, :-1], cond[:, -1:])
+        torch.testing.assert_close(pred[row, 0, 0], imagined[0, 0])
+    torch.testing.assert_close(world.tokens(given.x[:, 0]).x[:, 0], latents[:, 0])

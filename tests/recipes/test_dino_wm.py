@@ -10,7 +10,7 @@ from craik.nn.position import Table
 from craik.nn.sizes import Size
 from craik.nn.tokenizer import Patchify
 from craik.recipes import dino_wm, variants
-from craik.recipes.dino_wm import build
+from craik.recipes.dino_wm import world
 from tests.recipes.worlds import SIDE, clips, held_out, learn
 
 
@@ -24,7 +24,7 @@ def encoder(image: int = SIDE, patch: int = 4, width: int = 16, seed: int = 0) -
 def test_published_size() -> None:
     """About 19 M parameters besides the encoder's, with 384 + 10 features in 14 x 14 patches."""
     given = encoder(196, 14, 384)
-    trained = [p for p in build(dino_wm.pusht(), given).parameters() if p.requires_grad]
+    trained = [p for p in world(dino_wm.pusht(), given).parameters() if p.requires_grad]
     assert sum(p.numel() for p in trained) / 1e6 == pytest.approx(19, abs=1)
 
 
@@ -32,7 +32,7 @@ def test_published_size() -> None:
 def test_variants_imagine_patches(variant: str) -> None:
     cfg = getattr(dino_wm, variant)()
     side = cfg.image // 2
-    model = build(cfg, encoder(cfg.image, side, 8)).eval()
+    model = world(cfg, encoder(cfg.image, side, 8)).eval()
     frames = torch.zeros(1, cfg.num_frames, 3, cfg.image, cfg.image)
     actions = torch.zeros(1, cfg.num_frames - 1, cfg.action_width)
     with torch.no_grad():
@@ -45,7 +45,7 @@ def test_variants_imagine_patches(variant: str) -> None:
 def test_learns_and_leaves_the_encoder_alone() -> None:
     given = encoder()
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
-    model = build(replace(dino_wm.tiny(), image=SIDE), given)
+    model = world(replace(dino_wm.tiny(), image=SIDE), given)
     learn(model, steps=250, lr=4e-3)
     terms = held_out(model)
     assert terms["energy"] < 0.6 * terms["copy"]

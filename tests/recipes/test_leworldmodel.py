@@ -13,7 +13,7 @@ from craik.errors import UsageError
 from craik.nn.causal import CausalSize
 from craik.nn.sizes import Size
 from craik.recipes import leworldmodel, variants
-from craik.recipes.leworldmodel import Body, Config, build, prepare
+from craik.recipes.leworldmodel import Body, Config, prepare, world
 from tests.recipes.worlds import SIDE, clips, held_out, learn
 
 SMALL = Body(
@@ -38,7 +38,7 @@ def millions(module: nn.Module) -> float:
 def test_published_sizes() -> None:
     """About 5 M parameters in the ViT and 10 M in the transformer over time, section 3 of the paper."""
     with torch.device("meta"):
-        model = build(leworldmodel.pusht())
+        model = world(leworldmodel.pusht())
     assert millions(model.perception.encoder) == pytest.approx(5.5, abs=0.1)
     assert millions(model.predictor.trunk) == pytest.approx(10.8, abs=0.1)
     assert model.actions.smooth.weight.shape == (10, 10)  # 5 skipped frames x 2 numbers
@@ -50,7 +50,7 @@ def test_variants_run(variant: str) -> None:
     cfg = getattr(leworldmodel, variant)()
     body = cfg.body
     with torch.device("meta"):
-        model = build(cfg)
+        model = world(cfg)
         part = Part(
             torch.empty(2, body.num_frames, 3, body.image, body.image),
             cond=torch.empty(2, body.num_frames - 1, body.action_width),
@@ -85,7 +85,7 @@ def test_patch_that_does_not_divide_is_refused() -> None:
 
 def test_sigreg_looks_at_the_batch_at_each_time() -> None:
     """Latents that vary between times and not between samples are collapsed."""
-    penalty = build(CONFIG).terms["sigreg"].penalty
+    penalty = world(CONFIG).terms["sigreg"].penalty
     rng = torch.Generator().manual_seed(0)
     spread, times = torch.randn(64, 4, 16, generator=rng), torch.randn(1, 4, 16, generator=rng).expand(64, -1, -1)
     trajectory = partial(leworldmodel.Trajectory, actions=torch.empty(0))
@@ -94,7 +94,7 @@ def test_sigreg_looks_at_the_batch_at_each_time() -> None:
 
 def test_learns_without_collapse() -> None:
     torch.manual_seed(0)
-    model = build(CONFIG)
+    model = world(CONFIG)
     learn(model, steps=100, lr=4e-3)
     terms = held_out(model)
     assert terms["energy"] < 0.65 * terms["copy"]
@@ -103,7 +103,7 @@ def test_learns_without_collapse() -> None:
 
 def test_weights_come_back_with_the_action_statistics() -> None:
     torch.manual_seed(0)
-    model, other = build(CONFIG).eval(), build(CONFIG).eval()
+    model, other = world(CONFIG).eval(), world(CONFIG).eval()
     model.scale.set(torch.tensor([0.1, -0.2]), torch.tensor([0.5, 0.4]))
     other.load_state_dict(model.state_dict())
     given = clips(2, 4, seed=3)

@@ -7,7 +7,7 @@ from craik.core.dynamics import temporal_covariance, temporal_similarity, tempor
 from craik.core.latent_world import Trajectory
 from craik.core.regularize import covariance, variance
 from craik.recipes import pldm, variants
-from craik.recipes.pldm import Coefficients, Config, build
+from craik.recipes.pldm import Coefficients, Config, world
 from tests.recipes.test_leworldmodel import SMALL
 from tests.recipes.worlds import clips, held_out, learn
 
@@ -17,7 +17,7 @@ def test_terms_and_their_converted_weights() -> None:
     weights = Coefficients(
         variance=2, covariance=3, similarity=5, temporal_variance=7, temporal_covariance=11, inverse=13
     )
-    terms = build(Config(body=SMALL, weights=weights, inverse_hidden=8)).terms
+    terms = world(Config(body=SMALL, weights=weights, inverse_hidden=8)).terms
     assert {name: term.weight for name, term in terms.items()} == {
         "variance": 2,
         "covariance": pytest.approx(3 / 15),
@@ -40,12 +40,12 @@ def test_terms_and_their_converted_weights() -> None:
 
 
 def test_terms_of_weight_zero_are_not_there() -> None:
-    assert sorted(build(Config(body=SMALL)).terms) == ["covariance", "similarity", "temporal_variance", "variance"]
+    assert sorted(world(Config(body=SMALL)).terms) == ["covariance", "similarity", "temporal_variance", "variance"]
 
 
 def test_inverse_dynamics_trains_encoder_and_head() -> None:
     torch.manual_seed(0)
-    model = build(Config(body=SMALL, weights=Coefficients(inverse=1.0), inverse_hidden=8))
+    model = world(Config(body=SMALL, weights=Coefficients(inverse=1.0), inverse_hidden=8))
     given = clips(4, 4, seed=0)
     (part,) = pldm.leworldmodel.prepare(2, given, torch.Generator()).parts
     model.terms["inverse"].penalty(model.observe(part), 0).backward()
@@ -57,7 +57,7 @@ def test_inverse_dynamics_trains_encoder_and_head() -> None:
 @pytest.mark.parametrize("variant", variants(pldm))
 def test_variants_build(variant: str) -> None:
     with torch.device("meta"):
-        model = build(getattr(pldm, variant)())
+        model = world(getattr(pldm, variant)())
     assert set(model.terms) >= {"variance", "covariance", "similarity"}
 
 
@@ -65,7 +65,7 @@ def test_variants_build(variant: str) -> None:
 def test_learns_without_collapse() -> None:
     torch.manual_seed(0)
     weights = Coefficients(variance=16, covariance=8, similarity=0.5, temporal_variance=0, inverse=1)
-    model = build(Config(body=SMALL, weights=weights, inverse_hidden=32))
+    model = world(Config(body=SMALL, weights=weights, inverse_hidden=32))
     learn(model, steps=100, lr=4e-3)
     terms = held_out(model)
     assert terms["energy"] < 0.65 * terms["copy"]
