@@ -522,7 +522,7 @@ def test_worker_processes_that_do_not_start(craik: Craik, monkeypatch: pytest.Mo
         (("train", "ijepa:tiny", "--steps", "many"), "--steps"),
         (("train", "ijepa:tiny", "photos"), "craik train ijepa:tiny --data photos --out runs/a"),
         (("train", "--data", "photos"), "the recipe comes first"),
-        (("train", "ijepa:tiny", "--out", "runs/a"), "--data PATH, or --data toy:shapes to try it out"),
+        (("train", "ijepa:tiny", "--out", "runs/a"), "--data toy:shapes to try it out"),
         (("train", "ijepa:tiny", "--data", "photos"), "craik train ijepa:tiny --data photos --out runs/a"),
         (("train", "--resume", "runs/a", "--form-step", "3"), "runs/a: no such folder"),
         (("embed", "runs/a", "photos", "-o", "a.npz", "--poool", "mean"), "--pool"),
