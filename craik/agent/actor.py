@@ -1,0 +1,161 @@
+"""The actor: proposes actions at once, improves them by planning, and teaches itself what planning found.
+
+Source: LeCun 2022, section 3.1 (Mode-1, Mode-2, and amortized inference from one to the other).
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from craik.agent.configurator import Configuration
+from craik.agent.memory import Ring
+from craik.core.world import WorldModel
+from craik.errors import UsageError
+from craik.nn.policy import ReactivePolicy
+from craik.plan import Bounds, Box, Objective, Plan, Situation, evaluator
+
+
+class Lesson(NamedTuple):
+    """What planning decided, along the first axis."""
+
+    state: Tensor
+    """Latents [B, D]."""
+    goal: Tensor
+    """Latents [B, D]."""
+    to_go: Tensor
+    """Steps to the goal as far as was known, [B]."""
+    action: Tensor
+    """First action of the plan, [B, A]."""
+
+
+class Proposal(NamedTuple):
+    """What the policy would do, and what the model says comes of it."""
+
+    actions: Tensor
+    """[B, H, A]."""
+    imagined: Tensor
+    """[B, H, D]."""
+
+
+@dataclass(slots=True, eq=False)
+class Actor:
+    """Proposes and optimizes, for B problems side by side.
+
+    Attributes:
+        bounds: Actions of the environment, not of blocks.
+        policy: Reacts; see `policy_for`. None plans always.
+        rng: CPU generator; decides all noise.
+        lessons: What planning decided, the policy's school.
+        taught: Lessons that had been written when the policy was last taught; 0 before.
+    """
+
+    bounds: Bounds
+    policy: ReactivePolicy | None
+    rng: torch.Generator
+    lessons: Ring[Lesson] = field(default_factory=lambda: Ring[Lesson](50_000))
+    taught: int = field(default=0, init=False)
+    _carry: Tensor | None = field(default=None, init=False)
+    _optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
+
+    @torch.no_grad()
+    def propose(
+        self, model: WorldModel, situation: Situation, goal: Tensor, to_go: Tensor, horizon: int, bounds: Bounds
+    ) -> Proposal:
+        """Let the policy act `horizon` steps in imagination, towards goal latents [B, D] `to_go` [B] steps away."""
+        if self.policy is None:
+            raise ValueError("this actor has no policy: it can only plan")
+        latents, past, done = situation.latents, situation.past, []
+        bounds = bounds.to(latents)
+        for step in range(horizon):
+            done.append(bounds.nearest(self.policy(latents[:, -1], goal, (to_go - step).clamp(min=1))))
+            came = model.rollout(latents, past, done[-1].unsqueeze(1))
+            latents, past = torch.cat([latents, came], 1), torch.cat([past, done[-1].unsqueeze(1)], 1)
+        return Proposal(torch.stack(done, 1), latents[:, -horizon:])
+
+    def optimize(
+        self,
+        model: WorldModel,
+        situation: Situation,
+        objective: Objective,
+        configuration: Configuration,
+        rows: Tensor,
+        proposed: Tensor | None = None,
+    ) -> Plan:
+        """Plan for some of the problems, from where their last search ended, and from what the policy proposes.
+
+        Args:
+            model: Imagines.
+            situation: Of these R problems alone.
+            objective: What is wanted, for these R problems.
+            configuration: Solver, bounds, horizon and budget.
+            rows: Which problems these are, bool [B] with R of them true.
+            proposed: Actions of the policy, [R, H, A].
+        """
+        task, bounds = configuration.task, configuration.bounds
+        deadline = None if task.seconds is None else time.perf_counter() + task.seconds
+        neutral = bounds.neutral().to(situation.latents)
+        start = neutral.expand(len(situation.now), 1, task.horizon, -1)
+        if self._carry is not None:
+            start = torch.cat([self._carry[rows][:, :, 1:], neutral.expand(len(start), self._carry.shape[1], 1, -1)], 2)
+        if proposed is not None:
+            start = torch.cat([start, proposed.unsqueeze(1)], 1)
+        evaluate = evaluator(model, situation, objective)
+        plan = configuration.solver(evaluate, bounds, start, self.rng, deadline)
+        # Problems that were not planned for begin their next search from nothing.
+        self._carry = neutral.expand(len(rows), *plan.carry.shape[1:]).clone()
+        self._carry[rows] = plan.carry.to(self._carry)
+        return plan
+
+    def forget_plans(self) -> None:
+        """The next search begins from nothing."""
+        self._carry = None
+
+    def distill(self, num_steps: int = 300, batch: int = 256, lr: float = 1e-3) -> float:
+        """Teach the policy what planning decided, by mean squared error; the mean of the last tenth of the losses.
+
+        Raises:
+            UsageError: If there is no policy, or no lesson.
+        """
+        if self.policy is None:
+            raise UsageError("this actor has no policy to teach: give it one, see craik.agent.policy_for")
+        lessons = self.lessons.rows()
+        wanted = (lessons.action - self.policy.center) / self.policy.reach
+        if self._optimizer is None:
+            self._optimizer = torch.optim.AdamW(self.policy.parameters(), lr)
+        losses = []
+        for step in range(num_steps):
+            for group in self._optimizer.param_groups:
+                group["lr"] = lr * (1 - step / num_steps)
+            some = torch.randint(len(wanted), (batch,), generator=self.rng).to(wanted.device)
+            pred = self.policy.relative(lessons.state[some], lessons.goal[some], lessons.to_go[some])
+            loss = F.mse_loss(pred, wanted[some])
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+            losses.append(float(loss.detach()))
+        self.taught = self.lessons.written
+        last = losses[-max(1, num_steps // 10) :]
+        return sum(last) / len(last)
+
+
+def policy_for(
+    latents: Tensor, bounds: Bounds, rng: torch.Generator, block: int = 1, hidden: int = 256, depth: int = 2
+) -> ReactivePolicy:
+    """A policy for the actions of a world, not yet taught.
+
+    Args:
+        latents: A sample [M, D] that sets the scale of its input.
+        bounds: Actions of the environment.
+        rng: CPU generator; decides the first weights.
+        block: Actions of the environment in one step of the model.
+        hidden: Width of the hidden layers.
+        depth: Hidden layers.
+    """
+    wide = bounds.block(block)
+    center = wide.center if isinstance(wide, Box) else torch.zeros(wide.size)
+    half = wide.half if isinstance(wide, Box) else torch.ones(wide.size)
+    return ReactivePolicy(latents, center.to(latents.device), half.to(latents.device), rng, hidden, depth)
