@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "craik"
 LAYERS = {
     "errors": 0,
+    "userfile": 1,
     "core": 1,
     "nn": 2,
     "masking": 2,

@@ -7,11 +7,7 @@ with a user's file.
 import ast
 import difflib
 import importlib
-import importlib.util
 import inspect
-import sys
-import traceback
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -19,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from craik.errors import UsageError
+from craik.userfile import load_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +109,7 @@ def load_file(path: Path) -> ModuleType:
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
         raise UsageError(f"{path}: no such recipe file." + (f" Did you mean {path.parent / near[0]}?" if near else ""))
-    path = path.resolve()
-    name = f"craik_recipe_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # it ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up by name
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # as `python mine.py` finds the files beside it
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UsageError(f"{error.filename}: line {error.lineno}: {error.msg}") from None
-    except (ImportError, NameError, AttributeError, TypeError, ValueError, LookupError) as error:
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-        raise UsageError(f"{path}: line {lines[-1] if lines else 1}: {type(error).__name__}: {error}") from None
-    return module
+    return load_module(path, "craik_recipe")
 
 
 def builtin() -> list[str]:

@@ -70,7 +70,7 @@ def panels_of(width: int | None) -> list[Panel]:
         Panel(("target_between_samples",), "What the target's variance tells", "share [%]", draw_targets),
         Panel(("grad_norm",), "Gradient norm", "norm [1]", draw_gradient),
         Panel(("target_distance",), "Distance of target from encoder", "relative distance [1]", draw_distance),
-        Panel(("lr",), "Learning rate and target momentum", "learning rate [1]", draw_schedule),
+        Panel(("lr",), "Learning rate", "learning rate [1]", draw_schedule),
         Panel(("rate",), "Speed, and time spent waiting for data", "samples/s", draw_rate),
     ]
 
@@ -289,6 +289,7 @@ def draw_schedule(axes: Axes, record: Record) -> None:
     limits(axes, 0, float(record.finite("lr").max()))
     momentum = record.series("momentum")
     if len(record.finite("momentum")):
+        axes.title.set_text("Learning rate and target momentum")
         right(axes, momentum, "momentum (right)", "target momentum [1]", 1.0)
 
 

@@ -56,9 +56,13 @@ def test_every_policy_runs_in_every_world(spec, name):
     world, state, _, rng = begin(spec, 8)
     policy = find_policy(name, world)
     memory = policy.begin(state, rng)
+    before = world.render(state)
     for _ in range(10):
         action, memory = policy.act(state, memory, rng)
+        np.testing.assert_allclose(world.action.fit(action, 8), action, atol=1e-9)  # the world takes it as it is
         state = world.step(state, action, rng)
+    frames = world.render(state)
+    assert frames.shape == (8, *world.shape) and (frames != before).any(axis=(1, 2, 3)).mean() > 0.5
 
 
 def test_policies_that_do_not_fit_are_refused():
