@@ -1,9 +1,13 @@
 """A small residual ConvNet as an encoder: the feature map's cells are its tokens."""
 
+import math
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from craik.core.limits import at_least
 from craik.core.tokens import Grid, Tokens
 
 
@@ -39,6 +43,9 @@ class ConvEncoder(nn.Module):
     they must be the cells of one rectangle, the same for all samples. Its pixels are cut out, at the cost of what is
     kept, and nothing else can leak in.
 
+    The stem begins as cosine filters and their negatives: what the principal components of natural images' patches
+    look like, known without data. Trained on like any weight, they spare a short run the time to find them.
+
     Args:
         widths: Channels of each stage; the last is the width of the tokens.
         blocks: Residual blocks per stage.
@@ -48,12 +55,16 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], blocks: int = 1, stem_stride: int = 1, channels: int = 3) -> None:
         super().__init__()
+        if not widths:
+            raise ValueError("widths are empty: give the channels of at least one stage")
+        at_least(1, width=min(widths), blocks=blocks, stem_stride=stem_stride, channels=channels)
         kernel = max(3, 2 * stem_stride - 1)  # odd, and wide enough that no pixel is skipped
         self.stem = nn.Sequential(
             nn.Conv2d(channels, widths[0], kernel, stem_stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         )
+        begin_with_cosines(self.stem[0].weight)
         self.stages = nn.ModuleList()
         width_in = widths[0]
         for stage, width in enumerate(widths):
@@ -115,6 +126,36 @@ class ConvEncoder(nn.Module):
     def layers(self, x: Tensor, num: int) -> list[Tensor]:
         """The last `num` stages' maps as tokens [B, N, C], each stage with its own N and C, last stage last."""
         return [self.tokens(features).x for features in self.features(x)[-num:]]
+
+
+@torch.no_grad()
+def begin_with_cosines(weight: Tensor) -> None:
+    """Make filters [N, C, k, k] cosines of low frequency over colors, rows and columns, each beside its negative.
+
+    Over three colors the cosines are brightness, red against blue, and green against both. Lengths stay what they
+    are on average; filters beyond twice the number of cosines stay as they were drawn.
+
+    Source: whitening first layers begin with such components, measured on the data (Jordan 2024, arXiv 2404.00498).
+    """
+    num, *shape = weight.shape
+    lowest = sorted(product(*map(range, shape)), key=lambda order: frequency(order, shape))
+    waves = torch.stack([wave(order, shape) for order in lowest[: num // 2]])
+    length = weight.flatten(1).norm(dim=1).mean()
+    weight[: 2 * len(waves)] = length * torch.cat([waves, -waves])
+
+
+def frequency(order: tuple[int, ...], shape: list[int]) -> float:
+    """Squared frequency of a cosine of these orders along axes of these sizes."""
+    return sum((n / size) ** 2 for n, size in zip(order, shape, strict=True))
+
+
+def wave(order: tuple[int, ...], shape: list[int]) -> Tensor:
+    """Product of cosines of these orders along axes of these sizes, of length 1: an element of the DCT-II."""
+    found = torch.ones(())
+    for n, size in zip(order, shape, strict=True):
+        along = torch.cos(math.pi * n * (torch.arange(size) + 0.5) / size)
+        found = found.unsqueeze(-1) * (along / along.norm())
+    return found
 
 
 def rectangle(keep: Tensor, grid: Grid) -> tuple[int, int, int, int]:

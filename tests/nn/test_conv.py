@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from craik.nn.conv import ConvEncoder
+from craik.nn.conv import ConvEncoder, begin_with_cosines
 
 
 def encoder() -> ConvEncoder:
@@ -53,3 +53,18 @@ def test_layers_are_stages() -> None:
 def test_size_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="not a multiple of the stride 8"):
         encoder().grid((30, 30))
+
+
+@pytest.mark.parametrize(("num", "kernel"), [(64, 3), (32, 7), (8, 3)])
+def test_stem_begins_as_orthogonal_waves_and_their_negatives(num: int, kernel: int) -> None:
+    weight = torch.randn(num, 3, kernel, kernel)
+    drawn = weight.clone()
+    begin_with_cosines(weight)
+    pairs = min(num // 2, 3 * kernel**2)
+    waves, negatives = weight[:pairs].flatten(1), weight[pairs : 2 * pairs].flatten(1)
+    length = drawn.flatten(1).norm(dim=1).mean()
+    assert torch.allclose(waves @ waves.T, length**2 * torch.eye(pairs), atol=1e-4)
+    assert torch.equal(negatives, -waves)
+    assert torch.equal(weight[2 * pairs :], drawn[2 * pairs :])
+    assert waves[0].std() < 1e-5 * length  # the first is the mean of the patch
+    assert (waves[1:].sum(1).abs() < 1e-5 * length).all()
