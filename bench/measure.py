@@ -134,7 +134,7 @@ def data_wait(contender: Contender, setting: Setting, work: Work, steps: int = 3
         contender.augment(samples.x.to(work.images.device), rng)
         contender.sample_masks(rng)
         contender.step(work)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     return statistics.median(waits[1:])  # the first batch cannot have been read ahead
 
 

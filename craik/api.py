@@ -25,7 +25,10 @@ from craik.data.hub import network_errors
 from craik.data.images import ImageData
 from craik.errors import UsageError
 from craik.evaluate.features import Featurizer, Pool, extract
+from craik.nn.perception import Latents
 from craik.recipes import Method, find
+from craik.train.checkpoint import MANIFEST, Checkpoint, rng_state, set_rng_state
+from craik.train.checkpoint import weights as weights_of
 from craik.train.recipe import Recipe
 from craik.train.run import write_atomic
 from craik.train.runtime import choose_device
@@ -71,9 +74,14 @@ class Model:
         return f"{self.config['recipe']}:{self.config['variant']}"
 
     def featurizer(self, pool: Pool = Pool.MEAN) -> Featurizer:
-        """From raw images to features, as the evaluation uses it."""
-        view = self.recipe.view
-        return Featurizer(self.encoder, view.size, view.mean, view.std, pool, self.device)
+        """From raw images to features, as the evaluation uses it.
+
+        The features of a world model are its latents; only the last four layers are those of its encoder.
+        """
+        view, encoder = self.recipe.view, self.encoder
+        if self.recipe.window is not None and pool is not Pool.LAST_FOUR:
+            encoder = Latents(self.recipe.model, self.recipe.look)
+        return Featurizer(encoder, view.size, view.mean, view.std, pool, self.device)
 
     def embed(self, images: Images, *, pool: str = "mean", batch: int = 256) -> NDArray[np.float32]:
         """Embeddings of images.
@@ -120,6 +128,8 @@ class Model:
             raise UsageError(
                 f"frames are {list(frames.shape)}; expected an array [B, T, H, W, 3] or a tensor [B, T, 3, H, W]"
             )
+        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+            raise UsageError("frames hold numbers that are not finite: look at what made them")
         return self.world.encode(self.recipe.view.show(x.to(self.device)))
 
     def rollout(self, latents: Tensor, past: Tensor, actions: Tensor, z: Tensor | None = None) -> Tensor:
@@ -131,8 +141,25 @@ class Model:
                 frames, all between two of them one after the other.
             actions: To be imagined, [B, H, A]; discrete ones one-hot. Gradient flows back to them.
             z: What the actions do not decide, where the model has it.
+
+        Raises:
+            UsageError: If the actions are of another width than those the model was trained with.
         """
-        return self.world.rollout(latents, past.to(self.device), actions.to(self.device), z)
+        world, window = self.world, self.recipe.window
+        assert window is not None
+        width = window.action_size * window.skip
+        if actions.shape[-1] != width or (past.shape[1] and past.shape[-1] != width):
+            raise UsageError(
+                f"actions are {actions.shape[-1]} numbers wide (past: {past.shape[-1]}), and the model takes {width}: "
+                "all those between two of its frames, one after the other, as its data had them"
+            )
+        return world.rollout(latents, past.to(self.device), actions.to(self.device), z)
+
+    def untrained(self, seed: int = 1) -> "Model":
+        """The same architecture with fresh weights: what every score is to be compared with."""
+        recipe = build_fresh(self.config, seed)
+        recipe.model.to(self.device).eval()
+        return Model(recipe, self.config, f"{self.source}, untrained", self.device)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json and model.safetensors into a folder that `craik.load` reads."""
@@ -171,6 +198,8 @@ def load(source: str | Path, *, device: str = "auto") -> Model:
 
 def why_no_model(source: Path) -> str:
     """Why there is no model at a path, and what to do."""
+    if (source / "model" / "model.safetensors").is_file():
+        return "its model/config.json is missing or damaged; a checkpoint of the run has the weights as well"
     if (source / "checkpoints").exists() or (source / "metrics.jsonl").exists():
         return f"this run has saved no model yet. Go on with it: craik train --resume {quote(str(source))}"
     published = source.is_file() or (source / "config.json").exists()
@@ -231,6 +260,15 @@ def build(config: Json) -> Recipe:
     return recipe
 
 
+def build_fresh(config: Json, seed: int) -> Recipe:
+    """As `build`, with weights that follow from a seed; no other random number is touched."""
+    state = rng_state()
+    torch.manual_seed(seed)
+    recipe = build(config)
+    set_rng_state(state)
+    return recipe
+
+
 def find_recorded(config: Json) -> Method:
     """The method that a config.json names.
 
@@ -272,7 +310,7 @@ def load_strict(model: nn.Module, weights: dict[str, Tensor], where: str) -> Non
 
 
 def initialize(model: nn.Module, source: str, asked: str, *, resample: bool = False) -> str:
-    """Start a model from the weights of a run, a model folder, or a published checkpoint.
+    """Start a model from the weights of a run, one of its checkpoints, a model folder, or a published checkpoint.
 
     Returns:
         What was loaded, in one sentence.
@@ -288,6 +326,12 @@ def initialize(model: nn.Module, source: str, asked: str, *, resample: bool = Fa
         return f"all weights from {source}"
     if not Path(source).exists():
         raise UsageError(f"--init {source}: no such run, model folder or checkpoint file")
+    if (Path(source) / MANIFEST).is_file():
+        found = Checkpoint(Path(source))
+        if damage := found.damage():
+            raise UsageError(f"--init {source}: {damage}; take another checkpoint of the run")
+        load_strict(model, weights_of(found), f"{source} cannot start {asked}: it")
+        return f"all weights from {source}"
     return load_into(model, source, asked=asked, resample=resample)
 
 

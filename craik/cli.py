@@ -5,7 +5,7 @@ import errno
 import sys
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("[images]", "the main job on embedded data, offline, in minutes"),
+    "demo": ("[images|world]", "the main job on embedded data, offline, in minutes"),
     "train": ("RECIPE[:variant] --data PATH --out DIR", "pretrain; --resume DIR continues a run"),
     "probe": ("RUN --train PATH --test PATH", "kNN, linear, attentive and few-label probes, with baselines"),
     "embed": ("RUN PATH -o FILE", "features of images as npz, parquet or safetensors"),
@@ -15,6 +15,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "collect": ("ENV -o DATA", "episodes from a simulated world; asked again, it goes on"),
     "import": ("SRC -o DATA", "recorded trajectories: npz, HDF5, parquet, LeRobot"),
     "inspect": ("PATH", "what is in a data set, and what is wrong with it"),
+    "plan": ("RUN --env ENV", "does a world model plan? success beside random, no-op and oracle"),
+    "act": ("RUN --env ENV", "an agent that plans, learns to react, and knows when to do which"),
     "weights": ("info|load|export", "other people's checkpoints, both ways"),
     "recipes": ("", "the methods and their variants"),
     "doctor": ("", "what works on this machine"),

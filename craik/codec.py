@@ -1,8 +1,12 @@
-"""Frozen dataclasses to JSON and back, strictly: an unknown or missing key is an error, never swallowed."""
+"""Frozen dataclasses to JSON and back, strictly: what is unknown, or does not fit, is an error, never swallowed.
+
+A key that is missing takes the default of its field, for it was written before there was such a field. So a new field
+of a config has a default that does what was done before.
+"""
 
 import types
 import typing
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -37,7 +41,8 @@ def decode(hint: Any, data: Any, where: str = "config") -> Any:
     """The value of a type from JSON values.
 
     Raises:
-        UsageError: If a key is unknown or missing, or a value has another type; the place is named.
+        UsageError: If a key is unknown, one without a default is missing, or a value has another type or does not fit
+            the others; the place is named.
     """
     choices = options(hint)
     if data is None and type(None) in choices:
@@ -52,6 +57,8 @@ def decode(hint: Any, data: Any, where: str = "config") -> Any:
             if data in [member.value for member in choice]:
                 return choice(data)
             continue
+        if typing.get_origin(choice) is typing.Literal and data in typing.get_args(choice):
+            return data
         if choice is float and isinstance(data, int | float) and not isinstance(data, bool):
             return float(data)
         if isinstance(choice, type) and isinstance(data, choice) and (choice is bool or not isinstance(data, bool)):
@@ -73,10 +80,18 @@ def decode_dataclass(classes: list[Any], data: Any, where: str) -> Any:
     hints = typing.get_type_hints(cls)
     known = {f.name for f in fields(cls)}
     if unknown := sorted(set(data) - known):
-        raise UsageError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    if missing := sorted(known - set(data)):
+        raise UsageError(
+            f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}. "
+            "If a newer version of Craik wrote it, use that version"
+        )
+    required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+    if missing := sorted(required - set(data)):
         raise UsageError(f"{where}: {', '.join(missing)} missing; was it written by another version of Craik?")
-    return cls(**{name: decode(hints[name], value, f"{where}.{name}") for name, value in data.items()})
+    values = {name: decode(hints[name], value, f"{where}.{name}") for name, value in data.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:  # values that do not fit together
+        raise UsageError(f"{where}: {error}") from None
 
 
 def decode_tuple(args: tuple[Any, ...], data: list[Any], where: str) -> tuple[Any, ...]:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from craik import api
-from craik.codec import decode
 from craik.data.decode import UnreadableImage
 from craik.data.decode import decode as decode_image
 from craik.data.images import ImageData, load_images
@@ -23,7 +21,6 @@ from craik.evaluate.scores import ProbeOptions, ProbeReport
 from craik.pretrain import storage_side
 from craik.report.contact import Hit
 from craik.report.style import Picture
-from craik.train.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +59,7 @@ def hits(
         picture = pictures.get(images.paths[row])
         if picture is None:
             picture = unsquash(images, row)
-        named = images.labels is not None and images.class_names is not None and images.labels[row] >= 0
-        label = images.class_names[images.labels[row]] if named else None  # type: ignore[index]
-        found.append(Hit(picture, images.paths[row], label, score))
+        found.append(Hit(picture, images.paths[row], images.class_of(row), score))
     return found
 
 
@@ -93,17 +88,6 @@ def unsquash(images: ImageData, row: int) -> Picture:
     return np.asarray(Image.fromarray(canvas).resize(size))
 
 
-def random_twin(model: api.Model, seed: int = 1) -> Any:
-    """The encoder of the same recipe with fresh weights."""
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    method = api.find_recorded(model.config)
-    twin: Recipe = method.build(decode(method.module.Config, model.config["config"]))
-    torch.set_rng_state(state)
-    learner: Any = twin.model
-    return learner.target.representation(learner.encoder).to(model.device).eval()
-
-
 def encoders(model: api.Model) -> dict[str, Any]:
     """The encoders of a model by the names they have in a report."""
     learner: Any = model.recipe.model
@@ -114,6 +98,10 @@ def encoders(model: api.Model) -> dict[str, Any]:
 
 def featurizers(model: api.Model, which: str = "all") -> tuple[dict[str, Featurizer], Featurizer]:
     """What is measured: each encoder and pooling by its name in the report; and the random baseline."""
+    if model.recipe.window is not None:
+        latents, encoder = model.featurizer(), model.featurizer(Pool.LAST_FOUR)
+        layers = {"encoder, last 4 layers": encoder} if hasattr(model.encoder, "layers") else {}
+        return {"latent": latents, **layers}, model.untrained().featurizer()
     template = model.featurizer()
     found = {name: e for name, e in encoders(model).items() if which == "all" or name.startswith(which)}
     trained = {
@@ -121,7 +109,7 @@ def featurizers(model: api.Model, which: str = "all") -> tuple[dict[str, Featuri
         for name, encoder in found.items()
         for label, pool in (("last layer", Pool.MEAN), ("last 4 layers", Pool.LAST_FOUR))
     }
-    return trained, replace(template, encoder=random_twin(model))
+    return trained, replace(template, encoder=model.untrained().encoder)
 
 
 def run_probe(

@@ -70,12 +70,21 @@ def test_commands_and_python(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
         assert done.returncode == 0, f"{name(page)}:{block.line}\n{block.text}\n{done.stdout}\n{done.stderr}"
 
 
+SHOWN = {
+    "your_mask.md": lambda page: tuple(page["mask"].target.shape) == (4, 2, 16),
+    "your_modality.md": lambda page: page["step"] == 2 and bool(page["loss"].total.isfinite()),
+    "your_regularizer.md": lambda page: list(page["model"].regularizers) == ["whitening"],
+}
+"""What has to hold once the Python of a page has run, by its names."""
+
+
 @pytest.mark.parametrize("page", PYTHON_ALONE, ids=name)
 def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):
         run_python(block, page, namespace)
+    assert SHOWN[page.name](namespace)
 
 
 def test_a_recipe_file_made_of_a_page_trains(

@@ -39,6 +39,8 @@ What it lived through makes a better critic, which takes the place of the old on
 
     agent.cost.critic = fit_critic(agent.memory.experiences(), model, rng).network
 
+`craik act` and `craik.act_run.open_agent` put all this together for a trained run.
+
 Read `agent.py` first: Mode-2 plans, stores, and is distilled into Mode-1; Mode-1 acts alone while surprise stays within
 its calibrated band and what it foresees is better than staying.
 """

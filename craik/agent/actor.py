@@ -59,6 +59,8 @@ class Actor:
     lessons: Ring[Lesson] = field(default_factory=lambda: Ring[Lesson](50_000))
     taught: int = field(default=0, init=False)
     _carry: Tensor | None = field(default=None, init=False)
+    _plan: Tensor | None = field(default=None, init=False)
+    _age: Tensor | None = field(default=None, init=False)
     _optimizer: torch.optim.Optimizer | None = field(default=None, init=False)
 
     @torch.no_grad()
@@ -99,20 +101,44 @@ class Actor:
         deadline = None if task.seconds is None else time.perf_counter() + task.seconds
         neutral = bounds.neutral().to(situation.latents)
         start = neutral.expand(len(situation.now), 1, task.horizon, -1)
-        if self._carry is not None:
-            start = torch.cat([self._carry[rows][:, :, 1:], neutral.expand(len(start), self._carry.shape[1], 1, -1)], 2)
+        if self._carry is not None and self._age is not None:
+            start = shifted(self._carry[rows], self._age[rows], neutral)
         if proposed is not None:
             start = torch.cat([start, proposed.unsqueeze(1)], 1)
         evaluate = evaluator(model, situation, objective)
         plan = configuration.solver(evaluate, bounds, start, self.rng, deadline)
-        # Problems that were not planned for begin their next search from nothing.
-        self._carry = neutral.expand(len(rows), *plan.carry.shape[1:]).clone()
-        self._carry[rows] = plan.carry.to(self._carry)
+        self._keep(plan, rows, neutral)
         return plan
 
+    def holds(self, num_steps: int) -> Tensor | None:
+        """Which problems have a plan whose first `num_steps` steps are not all taken, bool [B]; None without plans."""
+        return None if self._age is None else self._age < num_steps
+
+    def planned(self) -> Tensor:
+        """The step that is due of each plan, [B, A]."""
+        assert self._plan is not None and self._age is not None
+        at = self._age.clamp(max=self._plan.shape[1] - 1)
+        return self._plan[torch.arange(len(at), device=at.device), at]
+
+    def stepped(self, left: Tensor) -> None:
+        """A step was taken; who left its plan for something else, bool [B], begins the next search from nothing."""
+        if self._plan is not None and self._age is not None:
+            self._age = torch.where(left, self._plan.shape[1], self._age + 1)
+
     def forget_plans(self) -> None:
-        """The next search begins from nothing."""
-        self._carry = None
+        """All searches begin from nothing."""
+        self._carry = self._plan = self._age = None
+
+    def _keep(self, plan: Plan, rows: Tensor, neutral: Tensor) -> None:
+        """Keep the plans of some problems beside those of the others."""
+        shape = (len(rows), *plan.carry.shape[1:])
+        if self._age is None or self._plan is None:
+            self._plan = neutral.expand(len(rows), *plan.actions.shape[1:]).clone()
+            self._age = torch.full((len(rows),), shape[2], device=rows.device)
+        if self._carry is None or self._carry.shape != shape:
+            self._carry = neutral.expand(shape).clone()
+        self._plan[rows], self._carry[rows] = plan.actions.to(self._plan), plan.carry.to(self._carry)
+        self._age[rows] = 0
 
     def distill(self, num_steps: int = 300, batch: int = 256, lr: float = 1e-3) -> float:
         """Teach the policy what planning decided, by mean squared error; the mean of the last tenth of the losses.
@@ -140,6 +166,14 @@ class Actor:
         self.taught = self.lessons.written
         last = losses[-max(1, num_steps // 10) :]
         return sum(last) / len(last)
+
+
+def shifted(carry: Tensor, by: Tensor, neutral: Tensor) -> Tensor:
+    """Candidates [R, K, H, A] without their first `by` [R] steps; neutral actions [A] follow."""
+    at = torch.arange(carry.shape[2], device=by.device) + by[:, None]
+    left = (at < carry.shape[2])[:, None, :, None]
+    kept = carry.gather(2, at.clamp(max=carry.shape[2] - 1)[:, None, :, None].expand_as(carry))
+    return torch.where(left, kept, neutral)
 
 
 def policy_for(

@@ -4,7 +4,8 @@
     Mode-2: a = argmin of the cost over imagined futures  stored, and distilled into A
 
 Mode-1 acts alone while the last step was no surprise, and what it foresees is cheaper than staying where one is;
-else Mode-2 takes over, environment by environment.
+else Mode-2 takes over, environment by environment. A plan is followed for as many steps as the task says, while nothing
+is a surprise.
 
 Source: LeCun 2022, sections 3.1 to 3.4.
 """
@@ -26,10 +27,11 @@ from craik.agent.perception import Perception
 from craik.agent.report import Decision, Report, Why
 from craik.agent.world_model import WorldModel
 from craik.errors import UsageError
-from craik.plan import Reachability, Situation, calibrate, imagine
+from craik.plan import Plan, Reachability, Situation, calibrate, imagine
 from craik.plan.objective import Cost
 
 Seen = TypeVar("Seen", np.ndarray, Tensor)
+_NO_SEARCH = (Why.REACTS, Why.FOLLOWS, Why.OVER)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +62,7 @@ class Agent:
     last: Decision | None = field(default=None, init=False)
     cannot_reach: Tensor | None = field(default=None, init=False)
     _left: Tensor | None = field(default=None, init=False)
+    _over: Tensor | None = field(default=None, init=False)
     _configuration: Configuration | None = field(default=None, init=False)
     _goal: Tensor | Cost | None = field(default=None, init=False)
     _queue: list[Tensor] = field(default_factory=list, init=False)
@@ -101,6 +104,17 @@ class Agent:
         return action.cpu().numpy() if isinstance(observation, np.ndarray) else action
 
     @property
+    def begins(self) -> bool:
+        """Whether nothing was decided yet since the task was begun."""
+        return self._time == 0
+
+    def retire(self, over: np.ndarray | Tensor) -> None:
+        """In some environments, bool [B], the episode is over: until the next begins, nothing is planned or remembered
+        there, and the action means nothing.
+        """
+        self._over = torch.as_tensor(over, dtype=torch.bool, device=self.perception.device)
+
+    @property
     def answers(self) -> tuple[str, ...]:
         """For each environment, whether its goal can be reached, in a sentence; empty where it was not asked."""
         if self.reachability is None or self._left is None:
@@ -115,8 +129,7 @@ class Agent:
         self._prepare(task)
         situation = self.perception.perceive(observation)
         rows = torch.ones(len(situation.now), dtype=torch.bool, device=situation.now.device)
-        actions = self._search(situation, rows)
-        left = self._left_after(situation, actions)
+        left = self._left_after(situation, self._search(situation, rows).actions)
         self._prepare(task)
         return left
 
@@ -128,44 +141,64 @@ class Agent:
 
     def _prepare(self, task: TaskSpec) -> None:
         self._configuration = configure(task, self.actor.bounds, self.cost)
-        self._goal = task.goal if callable(task.goal) else self.perception.encode(task.goal)
+        self._goal = task.goal if callable(task.goal) else self._seen(task.goal)
         self.perception.begin(self._configuration.bounds.size)
         self.world_model.reset()
         self.actor.forget_plans()
         self._queue, self._time, self._first_episode = [], 0, self._episodes
-        self.cannot_reach = self._left = None
+        self.cannot_reach = self._left = self._over = None
+
+    def _seen(self, goal: np.ndarray | Tensor) -> Tensor:
+        """Latents [B, D] of goals."""
+        try:
+            return self.perception.encode(goal)
+        except UsageError as error:
+            raise UsageError(f"the goal of the task: {error}") from None
 
     def _decide(self, observation: np.ndarray | Tensor) -> Decision:
         """One step of the model for every environment."""
         began = time.perf_counter()
         situation = self.perception.perceive(observation)
         usual = self.world_model.compare(situation)
+        over = torch.zeros_like(usual) if self._over is None else self._over
+        follows = self._follows(usual) & ~over
         reaction, gains = self._react(situation)
-        reasons = [self._why(*row) for row in zip(usual.tolist(), gains.tolist(), strict=True)]
-        thinking = torch.tensor([why is not Why.REACTS for why in reasons], device=usual.device)
-        actions = reaction
+        flags = zip(over.tolist(), follows.tolist(), usual.tolist(), gains.tolist(), strict=True)
+        reasons = [self._why(*row) for row in flags]
+        thinking = torch.tensor([why not in _NO_SEARCH for why in reasons], device=usual.device)
+        evaluations = 0
         if thinking.any():
-            planned = self._search(situation, thinking)
-            actions = reaction.clone()
-            actions[thinking] = planned[:, 0]
+            plan = self._search(situation, thinking)
+            evaluations = plan.evaluations
             if self._time == 0 and self.reachability is not None and thinking.all():
-                self._left = self._left_after(situation, planned)
+                self._left = self._left_after(situation, plan.actions)
                 self.cannot_reach = self.reachability.cannot_reach(self._left)
-        else:
-            self.actor.forget_plans()
+        by_plan = thinking | follows
+        actions = torch.where(by_plan[:, None], self.actor.planned(), reaction) if by_plan.any() else reaction
+        self.actor.stepped(~by_plan)
         self.world_model.expect(situation, actions)
         self.perception.acted(actions)
-        self._remember(situation, actions, thinking)
-        self.last = Decision(actions, tuple(reasons), self.world_model.surprise, time.perf_counter() - began)
+        self._remember(situation, actions, by_plan, ~over)
+        seconds = time.perf_counter() - began
+        self.last = Decision(actions, tuple(reasons), self.world_model.surprise, seconds, evaluations)
         self.report = self.report.plus(self.last)
         self._time += 1
         return self.last
 
-    def _why(self, usual: bool, gains: bool) -> Why:
+    def _follows(self, usual: Tensor) -> Tensor:
+        """Who goes on with a plan, bool [B]."""
+        held = self.actor.holds(self._setup.task.execute)
+        return torch.zeros_like(usual) if held is None else held & usual
+
+    def _why(self, over: bool, follows: bool, usual: bool, gains: bool) -> Why:
         """Whether to react to an environment, or why not."""
         mode = self._setup.task.mode
+        if over:
+            return Why.OVER
         if mode == "react":
             return Why.REACTS
+        if follows:
+            return Why.FOLLOWS
         if mode == "plan":
             return Why.TOLD
         if not self.actor.taught or callable(self._goal):
@@ -196,15 +229,15 @@ class Agent:
             stay = wanted.whole(still.unsqueeze(1), idle[:, None, None].expand(-1, 1, glance, -1))[:, 0]
         return proposal.actions[:, 0], then < stay
 
-    def _search(self, situation: Situation, rows: Tensor) -> Tensor:
-        """The best plan for some of the environments, [R, H, A]."""
+    def _search(self, situation: Situation, rows: Tensor) -> Plan:
+        """The best plan for some of the environments."""
         setup, model = self._setup, self.world_model.model
         some = Situation(situation.latents[rows], situation.past[rows])
         proposed = None
         if self._can_react and setup.task.mode != "plan":
             goal, to_go = self._aim(some.now, rows)
             proposed = self.actor.propose(model, some, goal, to_go, setup.task.horizon, setup.bounds).actions
-        return self.actor.optimize(model, some, self._wanted(rows).whole, setup, rows, proposed).actions
+        return self.actor.optimize(model, some, self._wanted(rows).whole, setup, rows, proposed)
 
     @torch.no_grad()
     def _left_after(self, situation: Situation, actions: Tensor) -> Tensor:
@@ -213,18 +246,19 @@ class Agent:
         rows = torch.ones(len(imagined), dtype=torch.bool, device=imagined.device)
         return at(self._wanted(rows).remaining, imagined[:, -1], actions[:, -1])
 
-    def _remember(self, situation: Situation, actions: Tensor, thinking: Tensor) -> None:
+    def _remember(self, situation: Situation, actions: Tensor, by_plan: Tensor, live: Tensor) -> None:
         """Write the moment, and what planning decided."""
         now, num = situation.now, len(situation.now)
-        everyone = torch.ones_like(thinking)
+        everyone = torch.ones_like(live)
         with torch.no_grad():
             cost = at(self._wanted(everyone).intrinsic, now, actions)
         self._episodes = self._first_episode + num
         which = torch.arange(self._first_episode, self._episodes)
-        self.memory.write(Moment(torch.full((num,), self._time), now, actions, cost, which))
-        if thinking.any() and not callable(self._goal):
-            goal, to_go = self._aim(now[thinking], thinking)
-            self.actor.lessons.write(Lesson(now[thinking], goal, to_go, actions[thinking]))
+        moments = Moment(torch.full((num,), self._time), now, actions, cost, which)
+        self.memory.write(Moment(*(column[live.to(column.device)] for column in moments)))
+        if by_plan.any() and not callable(self._goal):
+            goal, to_go = self._aim(now[by_plan], by_plan)
+            self.actor.lessons.write(Lesson(now[by_plan], goal, to_go, actions[by_plan]))
 
     @property
     def _can_react(self) -> bool:

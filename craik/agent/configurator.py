@@ -40,6 +40,7 @@ class TaskSpec:
         weights: Of `goal`, of `critic`, and of guard rails, which can be raised alone. Without any: the critic weighs
             1 where there is one, else the goal does.
         horizon: Steps of the model to look ahead.
+        execute: Steps of a plan to carry out before the next one, while nothing is a surprise; 1 to horizon.
         planner: A name (auto, cem, icem, mppi, gradient, random, categorical) or a solver; auto is iCEM, or the
             categorical CEM where actions are discrete.
         seconds: Wall-clock budget of one plan [s]; None leaves the planner its own limits.
@@ -52,6 +53,7 @@ class TaskSpec:
     goal: Observation | Cost
     weights: Mapping[str, float] = field(default_factory=dict)
     horizon: int = 10
+    execute: int = 1
     planner: str | Solver = "auto"
     seconds: float | None = None
     block: int = 1
@@ -63,9 +65,11 @@ class TaskSpec:
         if isinstance(self.planner, str) and self.planner != "auto":
             _known(self.planner, PLANNERS, "planner")
         _known(self.mode, MODES, "mode")
-        for name in ("horizon", "block", "glance"):
+        for name in ("horizon", "execute", "block", "glance"):
             if getattr(self, name) < 1:
                 raise UsageError(f"a task wants {name} of 1 or more; got {getattr(self, name)}")
+        if self.execute > self.horizon:
+            raise UsageError(f"a plan of {self.horizon} steps (horizon) cannot be carried out for {self.execute}")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(
                 f"a task wants a budget above 0 seconds; got {self.seconds}. Leave it out for the planner's own limits"

@@ -13,6 +13,8 @@ class Why(StrEnum):
     """Why an environment was reacted to, or planned for."""
 
     REACTS = "reacts"
+    FOLLOWS = "follows its plan"
+    OVER = "the episode is over"
     UNTAUGHT = "plans: the policy was not taught yet"
     SURPRISED = "plans: the last step was a surprise"
     NO_GAIN = "plans: reacting is foreseen to gain nothing"
@@ -31,6 +33,8 @@ class Decision(NamedTuple):
     """Of the step before, [B]; None at the first."""
     seconds: float
     """Wall-clock time from observation to action [s]."""
+    evaluations: int = 0
+    """Futures that the search judged for each environment that planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,10 @@ class Report:
     """Decisions added up.
 
     Attributes:
-        reasons: How many decisions each reason had, over all environments.
-        num_reactions: Calls in which no environment had to plan.
+        reasons: How many decisions each reason had, over all environments whose episode went on.
+        num_reactions: Calls in which no environment planned or followed a plan.
         seconds_reacting: In these [s].
-        num_searches: Calls in which some environment planned.
+        num_searches: The other calls.
         seconds_planning: In these [s].
     """
 
@@ -53,8 +57,8 @@ class Report:
 
     def plus(self, decision: Decision) -> "Report":
         """The report with one more decision."""
-        counts = self.reasons + Counter(decision.reasons)
-        if set(decision.reasons) == {Why.REACTS}:
+        counts = self.reasons + Counter(why for why in decision.reasons if why is not Why.OVER)
+        if set(decision.reasons) <= {Why.REACTS, Why.OVER}:
             seconds = self.seconds_reacting + decision.seconds
             return replace(self, reasons=counts, num_reactions=self.num_reactions + 1, seconds_reacting=seconds)
         seconds = self.seconds_planning + decision.seconds
@@ -77,7 +81,7 @@ class Report:
 
     @property
     def seconds_per_search(self) -> float:
-        """Wall-clock time of a call with planning [s]; NaN where there was none."""
+        """Wall-clock time of a call by plans [s]; NaN where there was none."""
         return self.seconds_planning / self.num_searches if self.num_searches else float("nan")
 
     def __str__(self) -> str:

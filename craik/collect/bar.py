@@ -12,11 +12,11 @@ _PLAIN = 15.0  # seconds between plain lines
 
 
 class Bar:
-    """Episodes done, frames per second and the time left, on standard error."""
+    """Episodes done, frames (or another unit) per second and the time left, on standard error."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, unit: str = "frames") -> None:
         """Names the work; nothing is shown yet."""
-        self.what = what
+        self.what, self.unit = what, unit
         self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
@@ -35,14 +35,15 @@ class Bar:
         self._first = episodes if self._first is None else self._first
         now = time.monotonic()
         rate = frames / max(now - self._began, 1e-9)
-        self._bar.update(self._task, completed=episodes, total=wanted, rate=f"{rate:,.0f} frames/s")
+        self._bar.update(self._task, completed=episodes, total=wanted, rate=f"{rate:,.0f} {self.unit}/s")
         if self._console.is_terminal and not self._shown and now - self._began > _PATIENCE:
             self._bar.start()
             self._shown = True
         elif not self._console.is_terminal and now - self._told > _PLAIN:
             self._told = now
-            left = (now - self._began) / max(episodes - self._first, 1) * (wanted - episodes)
-            line = f"{self.what}: {episodes:,} of {wanted:,} episodes, {rate:,.0f} frames/s, about {left:,.0f} s left"
+            new = episodes - self._first
+            left = f"about {(now - self._began) / new * (wanted - episodes):,.0f} s" if new else "unknown time"
+            line = f"{self.what}: {episodes:,} of {wanted:,} episodes, {rate:,.0f} {self.unit}/s, {left} left"
             self._console.print(line, markup=False)
 
     def __enter__(self) -> "Bar":

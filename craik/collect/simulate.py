@@ -13,6 +13,7 @@ from craik.envs.policy import Uniform, find_policy
 from craik.envs.user import is_world
 from craik.envs.vector import Envs
 from craik.envs.world import World
+from craik.errors import UsageError
 
 Simulator = World[Any] | Envs
 """A world, or an environment of others."""
@@ -76,7 +77,7 @@ def in_world(world: World[Any], job: Job, attempt: "Attempt") -> tuple[Trajector
     states = np.empty((job.num, job.steps + 1, len(world.truth_names)), dtype=np.float32)
     actions = []
     for attempt.step in range(job.steps + 1):
-        frames[:, attempt.step] = world.render(state)
+        frames[:, attempt.step] = drawn(world, state, job.num)
         states[:, attempt.step] = world.truth(state)
         if attempt.step < job.steps:
             action, memory = policy.act(state, memory, rng)
@@ -84,6 +85,22 @@ def in_world(world: World[Any], job: Job, attempt: "Attempt") -> tuple[Trajector
             state = world.step(state, actions[-1], rng)
     taken = np.stack(actions, axis=1)
     return tuple(Trajectory(frames[row], taken[row], states[row]) for row in range(job.num))
+
+
+def drawn(world: World[Any], state: Any, num: int) -> np.ndarray:
+    """The frames uint8 [num, H, W, C] of a state.
+
+    Raises:
+        UsageError: They are of another shape, or no bytes; those would be cut off without a word, NaN to anything.
+    """
+    frames = np.asarray(world.render(state))
+    if frames.shape != (num, *world.shape) or frames.dtype != np.uint8:
+        real = frames.dtype.kind == "f" and not np.isfinite(frames).all()
+        raise UsageError(
+            f"render gave {frames.dtype} {list(frames.shape)}{' with NaN or infinity' if real else ''}; expected uint8 "
+            f"{[num, *world.shape]}"
+        )
+    return frames
 
 
 def in_other(envs: Envs, job: Job, attempt: "Attempt") -> Trajectory:
@@ -128,8 +145,8 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        # What is no Exception is nothing, or an interruption, which is for the whole program.
-        if not isinstance(error, Exception) or isinstance(error, self.passing):
+        # What is neither is nothing, or an interruption, which is for the whole program.
+        if not isinstance(error, Exception | SystemExit) or isinstance(error, self.passing):
             return False
         last = traceback.extract_tb(trace)[-1]
         text = str(error).strip().split("\n")[0]

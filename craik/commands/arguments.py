@@ -68,3 +68,12 @@ def say(line: str = "") -> None:
 def quoted(path: str | Path) -> str:
     """A path as it can be pasted into a shell."""
     return shlex.quote(str(path))
+
+
+def free_folder(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that does not exist."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free

@@ -61,12 +61,18 @@ def main(arguments: list[str]) -> int:
         for group in named:
             print("\n  ".join(group))
     extra = sum(len(group) - 1 for group in groups)
-    say(f"{len(groups):,} groups with {extra:,} images more than needed, at cosine {options.threshold}")
+    found = f"groups: {len(groups):,}, images more than needed: {extra:,}"
+    say(
+        f"{found}, at cosine {options.threshold:g}" if groups else f"no near-duplicates at cosine {options.threshold:g}"
+    )
     if options.out is not None and groups:
         title = f"Near-duplicates: the largest of {len(groups):,} groups, cosine at least {options.threshold}"
         sheet = duplicate_sheet([hits(place, images, group) for group in groups[:DRAWN]], title)
         write_atomic(options.out, png(sheet))
         say(f"contact sheet: {options.out}")
     again = f"craik dedup {quoted(options.run)} {quoted(options.images)}"
-    say(f"Next: look at the groups: {again} -o groups.png   or, if they are too loose: --threshold 0.99")
+    if groups:
+        say(f"Next: look at the groups: {again} -o groups.png   or, if they are too loose: --threshold 0.99")
+    else:
+        say(f"Next: look for looser ones: {again} --threshold 0.95")
     return 0

@@ -1,4 +1,4 @@
-"""craik demo: the main job on embedded data, offline."""
+"""craik demo: the main job on embedded data, offline. Images here; worlds in `demo_world`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from craik.commands.arguments import parse, quoted, say
+from craik.commands.arguments import free_folder, parse, quoted, say
 from craik.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,10 +37,14 @@ class Demo:
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
+    if arguments and arguments[0] == "world":
+        from craik.commands import demo_world
+
+        return demo_world.main(arguments[1:])
     if arguments and arguments[0] == "images":
         arguments = arguments[1:]
     elif arguments and not arguments[0].startswith("-"):
-        raise UsageError(f"no demo {arguments[0]!r}; there is: craik demo images")
+        raise UsageError(f"no demo {arguments[0]!r}; there are: craik demo images, craik demo world")
     options = parse(Demo, arguments, "demo images")
     if options.steps < 1 or options.images < SMALLEST:
         raise UsageError(f"the demo wants --steps of at least 1 and --images of at least {SMALLEST}")
@@ -65,15 +69,6 @@ def main(arguments: list[str]) -> int:
     say("  craik report runs/mine")
     say("  craik search runs/mine QUERY.jpg --in PATH/TO/IMAGES")
     return 0
-
-
-def free_folder(path: Path) -> Path:
-    """The path, or the first of path-2, path-3, ... that does not exist."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
 
 
 def train(options: Demo, out: Path) -> Result:

@@ -80,7 +80,10 @@ def main(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps(row))
     which = "target (EMA) encoder" if model.has_slow_target else "encoder"
-    say(f"{options.out}: {list(features.shape)} float32, {featurizer.pool.described}, of the {which}")
+    what = f"{featurizer.pool.described}, of the {which}"
+    if model.recipe.window is not None and options.pool != "last4":
+        what = "latents of the world model"
+    say(f"{options.out}: {list(features.shape)} float32, {what}")
     say(f"Next: craik search {quoted(options.run)} QUERY.jpg --in {quoted(options.images)}")
     return 0
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from craik.probe_run import Source
 
 
+FEWEST = 5  # labeled images of which a fifth can be held out
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """Measure frozen features with kNN, linear, few-label and attentive probes, always beside baselines."""
@@ -80,6 +83,12 @@ def main(arguments: list[str]) -> int:
     if options.unsupervised:
         return unsupervised(model, test, options)
     if options.train is None:
+        test = test.labeled()
+        if len(test) < FEWEST:
+            raise UsageError(
+                f"{options.test}: {len(test)} images with a label cannot be divided into some to fit on and others to "
+                f"score; give --train PATH, or label {FEWEST} or more"
+            )
         train, test = test.split(0.8, seed=options.seed)
         say(f"no --train: fitting on {len(train):,} of these images, scoring on the other {len(test):,}")
     else:

@@ -16,7 +16,7 @@ class Report:
     run: tyro.conf.Positional[Path]
     """Run folder."""
     data: str | None = None
-    """Images to show, where they are not the run's own."""
+    """Images, or episodes for a world model, to show where they are not the run's own."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     json: bool = False
@@ -34,5 +34,16 @@ def main(arguments: list[str]) -> int:
         print(json.dumps({"report": str(page), "media": media}))
     say(f"{page}: open it in a browser; single pictures are in {options.run / 'media'}")
     run = quoted(options.run)
-    say(f"Next: craik probe {run} --train PATH --test PATH   or   craik embed {run} PATH -o FILE.npz")
+    if page_of_world(options.run):
+        say(f"Next: craik plan {run} --env ENV   or   craik plan {run} --data EPISODES")
+    else:
+        say(f"Next: craik probe {run} --train PATH --test PATH   or   craik embed {run} PATH -o FILE.npz")
     return 0
+
+
+def page_of_world(run: Path) -> bool:
+    """Whether the report is one of a world model."""
+    from craik.report.page import is_world
+    from craik.report.record import Record
+
+    return is_world(Record.read(run))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +25,7 @@ class Where:
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Run folder to make."""
     init: str | None = None
-    """Start from the weights of a run, a model folder, or a published checkpoint."""
+    """Start from the weights of a run, one of its checkpoints, a model folder, or a published checkpoint."""
     init_resample: bool = False
     """Interpolate position tables of --init weights that were made for another image size."""
     overwrite: bool = False
@@ -57,21 +57,6 @@ class Resume:
     """Exit with code 3 if the run ends with a collapse alarm."""
     json: bool = False
     """Print the result as JSON."""
-
-
-FIXED = (
-    "--out",
-    "-o",
-    "--data",
-    "--steps",
-    "--minutes",
-    "--seed",
-    "--accumulate",
-    "--precision",
-    "--init",
-    "--overwrite",
-)
-"""Options of a new run that a run keeps."""
 
 
 def main(arguments: list[str]) -> int:
@@ -160,6 +145,11 @@ def train(spec: str, arguments: list[str]) -> int:
     return finish(result, where.fail_on_collapse, where.json)
 
 
+def options_of(*sections: type) -> set[str]:
+    """The options that the fields of some dataclasses make."""
+    return {f"--{f.name.replace('_', '-')}" for section in sections for f in fields(section)}
+
+
 def refuse_clashes(method: Any, config: Any, sections: tuple[type, ...]) -> None:
     """Refuse a recipe with a field that has the name of an option of craik train."""
     taken = {f.name for section in sections for f in fields(section)}
@@ -179,13 +169,15 @@ def resume(arguments: list[str]) -> int:
         return_unknown_args=True,
         config=PLAIN,
     )
-    if kept := sorted({a.split("=")[0] for a in rest} & set(FIXED)):
+    from craik.pretrain import Budget, Conduct, Data
+
+    kept = {"-o"} | options_of(Where, Data, Budget, Conduct) - options_of(Resume)
+    if given := sorted({a.split("=")[0].replace("_", "-") for a in rest} & kept):
         raise UsageError(
-            f"{', '.join(kept)}: a run goes on as it began, with its data, steps and seed. Leave it out, or start a "
+            f"{', '.join(given)}: a run goes on as it began, with its data, steps and seed. Leave it out, or start a "
             f"new run from these weights: craik train RECIPE --init {quoted(options.resume)} --data PATH --out DIR"
         )
     from craik.codec import decode, encode
-    from craik.pretrain import Conduct
     from craik.pretrain import resume as go_on
     from craik.recipes import find
     from craik.train.run import RunFolder
@@ -198,8 +190,9 @@ def resume(arguments: list[str]) -> int:
         config = parse(type(default), rest, f"train {method} --resume", default=default, plain=False)
         overrides = encode(config)
     if options.device is not None or options.workers is not None:
-        stored = decode(Conduct, record["conduct"], "conduct")
-        conduct = replace(stored, device=options.device or stored.device, workers=options.workers or stored.workers)
+        asked = {"device": options.device, "workers": options.workers}
+        told = {name: value for name, value in asked.items() if value is not None}
+        conduct = decode(Conduct, {**record["conduct"], **told}, "conduct")
     result = go_on(
         options.resume, overrides=overrides, conduct=conduct, stop_at=options.stop_at, from_step=options.from_step
     )
@@ -235,7 +228,7 @@ def finish(result: Result, fail_on_collapse: bool, as_json: bool) -> int:
 
 
 def tell_alarms(result: Result) -> None:
-    """The failures that were active at the end, and how to go back to before them."""
+    """The failures that were active at the end, and how to start from before them; the same run would repeat them."""
     from craik.train.run import RunFolder
 
     raised = {row["name"]: row for row in RunFolder(result.folder).rows("events") if row.get("kind") == "alarm"}
@@ -244,4 +237,5 @@ def tell_alarms(result: Result) -> None:
         say(f"ended with an alarm: {name}{cure}")
     steps = [raised[name]["last_healthy"] for name in result.outcome.alarms if name in raised]
     if healthy := [step for step in steps if step is not None]:
-        say(f"Go back to before it: craik train --resume {quoted(result.folder)} --from-step {min(healthy)}")
+        before = result.folder / "checkpoints" / f"step-{min(healthy):08d}"
+        say(f"Start from before it, with a cure: craik train RECIPE --init {quoted(before)} --data PATH --out DIR")

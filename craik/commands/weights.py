@@ -79,6 +79,7 @@ def main(arguments: list[str]) -> int:
 def info(arguments: list[str]) -> int:
     """Say what a file is."""
     options = parse(Info, arguments, "weights info")
+    refuse_own(options.file)
     from craik.weights import info as read_info
 
     found = read_info(options.file)
@@ -90,6 +91,17 @@ def info(arguments: list[str]) -> int:
         show(options.file, found)
     say(f"Next: craik weights load {quoted(options.file)} -o models/a")
     return 0
+
+
+def refuse_own(file: Path) -> None:
+    """Refuse a run or a model folder of Craik: it is no published release, and needs no loading."""
+    from craik.api import own_folder
+
+    if own_folder(file.parent if file.name == "model.safetensors" else file) is not None:
+        raise UsageError(
+            f"{file} is a model that Craik wrote, which every command reads as it is, such as craik embed. To give it "
+            f"to transformers: craik weights export {quoted(file)} -o DIR"
+        )
 
 
 def show(file: Path, found: WeightsInfo) -> None:
@@ -106,6 +118,7 @@ def show(file: Path, found: WeightsInfo) -> None:
 def load(arguments: list[str]) -> int:
     """Turn published weights into a model folder."""
     options = parse(Load, arguments, "weights load")
+    refuse_own(options.file)
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise UsageError(f"-o {options.out} exists and is not empty; name a new folder")
     from craik import api

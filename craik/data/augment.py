@@ -203,41 +203,41 @@ def normalize(x: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[fl
     return (x - shift) / torch.tensor(std, dtype=x.dtype, device=x.device)[:, None, None]
 
 
-def color_jitter(
-    x: Tensor,
-    *,
-    brightness: float = 0.0,
-    contrast: float = 0.0,
-    saturation: float = 0.0,
-    hue: float = 0.0,
-    prob: float = 1.0,
-    rng: Generator,
-) -> Tensor:
+class Jitter(NamedTuple):
+    """How far colors are changed."""
+
+    brightness: float = 0.0
+    """Factors are uniform in 1 ± this, and never below 0."""
+    contrast: float = 0.0
+    """As `brightness`, about the mean gray of the image."""
+    saturation: float = 0.0
+    """As `brightness`, about the gray of each pixel."""
+    hue: float = 0.0
+    """Turns of the color wheel, uniform in ± this; at most 0.5."""
+
+
+def color_jitter(x: Tensor, jitter: Jitter, *, prob: float = 1.0, rng: Generator) -> Tensor:
     """Changes brightness, contrast, saturation and hue of some samples, in an order drawn for the batch.
 
     Args:
         x: images in [0, 1], float [B, 3, H, W].
-        brightness: factors are uniform in 1 ± this, and never below 0.
-        contrast: as `brightness`, about the mean gray of the image.
-        saturation: as `brightness`, about the gray of each pixel.
-        hue: turns of the color wheel, uniform in ± this; at most 0.5.
+        jitter: how far.
         prob: probability that a sample is changed at all.
         rng: a CPU generator.
     """
     chosen = _draw_chosen(len(x), prob, rng)
     draws = torch.rand(4, len(x), generator=rng)[:, chosen]
     order = torch.randperm(4, generator=rng).tolist()
-    strengths = (brightness, contrast, saturation, hue)
-    if not len(chosen) or not any(strengths):
+    if not len(chosen) or not any(jitter):
         return x
     chosen = chosen.to(x.device)
     y = x[chosen]
     for kind in order:
-        strength = strengths[kind]
+        strength = jitter[kind]
         if not strength:
             continue
         if kind == 3:
-            y = rotate_hue(y, ((2.0 * draws[kind] - 1.0) * hue).to(x.device))
+            y = rotate_hue(y, ((2.0 * draws[kind] - 1.0) * strength).to(x.device))
         else:
             y = _adjust(y, kind, _factors(draws[kind], strength).to(x)[:, None, None, None])
     return x.index_copy(0, chosen, y)
@@ -251,17 +251,7 @@ def _adjust(x: Tensor, kind: int, factor: Tensor) -> Tensor:
     return (anchor + factor * (x - anchor)).clamp_(0.0, 1.0)
 
 
-def recolor(
-    x: Tensor,
-    *,
-    brightness: float = 0.0,
-    contrast: float = 0.0,
-    saturation: float = 0.0,
-    hue: float = 0.0,
-    prob: float = 1.0,
-    gray_prob: float = 0.0,
-    rng: Generator,
-) -> Tensor:
+def recolor(x: Tensor, jitter: Jitter, *, prob: float = 1.0, gray_prob: float = 0.0, rng: Generator) -> Tensor:
     """Color jitter and loss of color in one pass: changes are linear in color, so those of an image are one matrix.
 
     Four times faster on small images than `color_jitter` and `grayscale` one after the other, and not quite the same:
@@ -270,10 +260,7 @@ def recolor(
 
     Args:
         x: images in [0, 1], float [B, 3, H, W].
-        brightness: factors are uniform in 1 ± this, and never below 0.
-        contrast: as `brightness`, about the mean gray of the image.
-        saturation: as `brightness`, about the gray of each pixel.
-        hue: turns, uniform in ± this; at most 0.5.
+        jitter: how far.
         prob: probability that a sample's colors are jittered.
         gray_prob: probability that a sample loses its color.
         rng: a CPU generator.
@@ -282,10 +269,10 @@ def recolor(
     jittered = draws[0] < prob
     light, spread, color = (
         torch.where(jittered, _factors(draws[row], strength), 1.0)
-        for row, strength in ((1, brightness), (2, contrast), (3, saturation))
+        for row, strength in ((1, jitter.brightness), (2, jitter.contrast), (3, jitter.saturation))
     )
     color = torch.where(draws[5] < gray_prob, 0.0, color)
-    angle = jittered * (2.0 * draws[4] - 1.0) * (2.0 * math.pi * hue)
+    angle = jittered * (2.0 * draws[4] - 1.0) * (2.0 * math.pi * jitter.hue)
     turn = torch.zeros(len(x), 3, 3)
     turn[:, 0, 0] = 1.0
     turn[:, 1, 1] = turn[:, 2, 2] = color * angle.cos()

@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-from craik.data.labels import LabelSpec, number_labels
+from craik.data.labels import LabelSpec, number_labels, own_column
 from craik.data.listing import Source, digest
 from craik.errors import UsageError
 
@@ -18,7 +18,7 @@ def open_hub(name: str, spec: LabelSpec | None, split: str | None) -> Source:
         split: the split to use; `train` by default.
 
     Raises:
-        UsageError: the `hub` extra is not installed; unknown id; no network; no image column.
+        UsageError: the `hub` extra is not installed; unknown id; no network; no image column; no such label column.
     """
     try:
         datasets = importlib.import_module("datasets")
@@ -31,8 +31,9 @@ def open_hub(name: str, spec: LabelSpec | None, split: str | None) -> Source:
     if column is None:
         raise UsageError(f"hf:{name}: no image column, but {', '.join(data.features)}. Use a data set of images.")
     data = data.cast_column(column, datasets.Image(decode=False))
-    labels, class_names, label = None, None, (spec or LabelSpec()).label_column
-    if label in data.features:
+    labels, class_names, spec = None, None, spec or LabelSpec()
+    label = own_column(f"hf:{name}", list(data.features), spec) if spec.file is None else None
+    if label is not None:
         labels, class_names = number_labels(list(data[label]))
         declared = getattr(data.features[label], "names", None)
         class_names = tuple(declared) if declared else class_names

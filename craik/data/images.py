@@ -102,6 +102,12 @@ class ImageData:
         """The number of classes, 0 without labels."""
         return len(self.class_names or ())
 
+    def class_of(self, row: int) -> str | None:
+        """Name of the class of an image; None where it has none."""
+        if self.labels is None or self.class_names is None or self.labels[row] < 0:
+            return None
+        return self.class_names[int(self.labels[row])]
+
     def take(self, indices: np.ndarray) -> np.ndarray:
         """The canvases of these images, uint8 [B, S, S, 3]."""
         return np.asarray(self.pixels[np.asarray(indices, dtype=np.int64)])
@@ -120,6 +126,11 @@ class ImageData:
             factors={name: values[rows] for name, values in self.factors.items()},
             fingerprint=digest(self.fingerprint, rows.tobytes().hex()),
         )
+
+    def labeled(self) -> "ImageData":
+        """The images that have a label; none without labels."""
+        has = np.zeros(len(self), dtype=bool) if self.labels is None else self.labels >= 0
+        return self if has.all() else self.subset(np.flatnonzero(has))
 
     def split(self, fraction: float, seed: int) -> tuple["ImageData", "ImageData"]:
         """Splits at random, each class in proportion; the first part holds `fraction` of the images."""
@@ -145,7 +156,10 @@ class ImageData:
         line = f"{self.name}: {_count(len(self), 'image')}"
         line += f" ({'; '.join(asides)})" if asides else ""
         line += f", {width}x{height}" + ("" if (self.sizes == self.sizes[:1]).all() else " median")
-        return line + (f", {_count(self.num_classes, 'class')}" if self.labels is not None else ", no labels")
+        if self.labels is None:
+            return f"{line}, no labels"
+        present = np.unique(self.labels[self.labels >= 0])  # numbers from 0 on may have gaps
+        return f"{line}, {_count(len(present), 'class')}"
 
 
 def load_images(
@@ -176,8 +190,10 @@ def load_images(
         labels_required: refuse data without labels.
 
     Raises:
-        UsageError: no data, too many unreadable files, no labels where they are needed.
+        UsageError: no data, too many unreadable files, no labels where they are needed, a limit below 1.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}: use at least 1 image")
     if path.startswith("toy:"):
         return _limited(_load_toy(path, size, split), limit)
     source = open_source(path, labels=labels, split=split)

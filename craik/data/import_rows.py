@@ -64,7 +64,7 @@ def of_images(
     notes: tuple[str, ...],
 ) -> Recording:
     """A recording whose frames are images in a column."""
-    images = ImageRows(tables, camera)
+    images = ImageRows(name, tables, camera)
 
     def read(index: int) -> Trajectory:
         frames = [_picture(images.read(int(row)), f"{name}, row {row}") for row in steps.order[index]]

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import pyarrow.parquet
 from craik.data.listing import Source
 from craik.errors import UsageError
 
+_USUAL_COLUMNS = ("label", "labels", "fine_label", "class")
 MAX_CLASS_NUMBER = 100_000  # integer labels above this are names, not numbers
 
 
@@ -37,6 +39,21 @@ class LabelSpec:
     split: str | None = None
 
 
+def own_column(name: str, have: Sequence[str], spec: LabelSpec) -> str | None:
+    """The label column of data that brings its own: the one that was asked for, or one of the usual names.
+
+    Raises:
+        UsageError: The column that was asked for is not there.
+    """
+    if spec.label_column == LabelSpec().label_column:
+        return next((column for column in _USUAL_COLUMNS if column in have), None)
+    if spec.label_column in have:
+        return spec.label_column
+    near = difflib.get_close_matches(spec.label_column, have, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"{name}: no column {spec.label_column!r}, but {', '.join(have)}.{hint}")
+
+
 def apply_labels(source: Source, spec: LabelSpec) -> Source:
     """Gives the images of a source the labels of `spec.file`, and keeps only the wanted split.
 
@@ -47,7 +64,7 @@ def apply_labels(source: Source, spec: LabelSpec) -> Source:
     rows = _read_rows(Path(spec.file))
     wanted = [spec.path_column, spec.label_column, *([spec.split_column] if spec.split_column else [])]
     _require_columns(spec, rows, wanted)
-    value_of, split_of = _index_rows(rows, spec)
+    value_of, split_of, disputed = _index_rows(rows, spec)
     keys = _match(source.paths, value_of)
     matched = sum(key is not None for key in keys)
     if not matched:
@@ -63,10 +80,16 @@ def apply_labels(source: Source, spec: LabelSpec) -> Source:
             *notes,
             f"{spec.file}: {len(source) - matched:,} of {len(source):,} images have no label there",
         )
-    labelled = replace(source, labels=labels, class_names=names, notes=notes)
+    if disputed:
+        notes = (
+            *notes,
+            f"{spec.file}: {len(disputed):,} paths have rows with different labels, such as {disputed[0]!r}; "
+            "they count as unlabeled",
+        )
+    labeled = replace(source, labels=labels, class_names=names, notes=notes)
     if spec.split_column is None or spec.split is None:
-        return labelled
-    return _keep_split(labelled, spec, [None if key is None else split_of[key] for key in keys])
+        return labeled
+    return _keep_split(labeled, spec, [None if key is None else split_of[key] for key in keys])
 
 
 def number_labels(
@@ -74,22 +97,26 @@ def number_labels(
 ) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
     """Turns label values into class numbers.
 
-    Whole numbers from 0 keep their value; anything else is numbered in sorted order. -1 and None: no label.
+    Whole numbers from 0 keep their value; anything else is numbered in sorted order. -1, None, NaN (as pandas writes
+    what is missing) and an empty text: no label.
 
     Args:
         values: numbers or texts, one per image.
         names: for each image the name of its class, when `values` are numbers.
 
     Returns:
-        Labels int64 [N] and the name of each class; None, None when no value is given at all.
+        Labels int64 [N] and the name of each class; None, None when no value is given at all, or several per image.
     """
+    if any(isinstance(value, list | dict) for value in values):
+        return None, None  # several labels per image are no classes
+    values = [_given(value) for value in values]
     numbers = [_whole(value) for value in values]
     known = [number for number in numbers if number is not None]
-    texts = any(number is None and value not in (None, "") for number, value in zip(numbers, values, strict=True))
+    texts = any(number is None and value is not None for number, value in zip(numbers, values, strict=True))
     if not texts and known and -1 <= min(known) and max(known) < MAX_CLASS_NUMBER:
         labels = np.array([-1 if number is None else number for number in numbers], dtype=np.int64)
         return (labels, _names(labels, names)) if labels.max() >= 0 else (None, None)
-    given = [None if value in (None, "") else str(value) for value in values]
+    given = [None if value is None else str(value) for value in values]
     class_names = tuple(sorted({value for value in given if value is not None}))
     if not class_names:
         return None, None
@@ -105,6 +132,12 @@ def _names(labels: np.ndarray, names: Sequence[object] | None) -> tuple[str, ...
             if value >= 0 and names[row] is not None:
                 found[value] = str(names[row])
     return tuple(found)
+
+
+def _given(value: object) -> object:
+    """The value, None where it says that there is none."""
+    missing = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    return None if missing else value
 
 
 def _whole(value: object) -> int | None:
@@ -164,13 +197,18 @@ def _require_columns(spec: LabelSpec, rows: Sequence[dict[str, object]], wanted:
             )
 
 
-def _index_rows(rows: Sequence[dict[str, object]], spec: LabelSpec) -> tuple[dict[str, object], dict[str, object]]:
-    value_of, split_of = {}, {}
+def _index_rows(
+    rows: Sequence[dict[str, object]], spec: LabelSpec
+) -> tuple[dict[str, object], dict[str, object], list[str]]:
+    """Label and split by path, and the paths whose rows say different labels; these have none."""
+    value_of, split_of, disputed = dict[str, object](), dict[str, object](), dict[str, None]()
     for row in rows:
         key = _normal(str(row[spec.path_column]))
-        value_of[key] = row[spec.label_column]
+        value = _given(row[spec.label_column])
+        if value_of.setdefault(key, value) != value:
+            disputed[key] = None
         split_of[key] = row[spec.split_column] if spec.split_column else None
-    return value_of, split_of
+    return {**value_of, **disputed}, split_of, list(disputed)
 
 
 def _normal(path: str) -> str:

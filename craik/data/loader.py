@@ -90,33 +90,8 @@ class _Reader:
 
 
 class Loader(Stream[Samples]):
-    """An endless stream of batches of images; a thread reads ahead.
+    """An endless stream of batches of images; a thread reads ahead."""
 
-    Attributes:
-        images: the data.
-    """
-
-    def __init__(
-        self,
-        images: Images,
-        batch: int,
-        *,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-        drop_last: bool = True,
-        shuffle: bool = True,
-        prefetch: int = 2,
-    ) -> None:
+    def __init__(self, images: Images, batch: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
         """Prepares the stream of these images; all arguments are those of `Stream`."""
-        super().__init__(
-            _Reader(images),
-            batch,
-            seed=seed,
-            rank=rank,
-            world=world,
-            drop_last=drop_last,
-            shuffle=shuffle,
-            prefetch=prefetch,
-        )
-        self.images = images
+        super().__init__(_Reader(images), batch, seed=seed, rank=rank, world=world)

@@ -22,5 +22,6 @@ def native_side(path: str, *, labels: LabelSpec | None = None, split: str | None
         except UnreadableImage as error:
             reasons.append(f"{source.paths[i]} ({error})")
     if not sides:
-        raise UsageError(f"{path}: none of {len(reasons)} images looked at can be read: {'; '.join(reasons[:3])}")
+        some = f"{len(reasons)} image files that were tried" if len(reasons) < len(source) else "its image files"
+        raise UsageError(f"{path}: none of {some} can be read: {'; '.join(reasons[:3])}")
     return int(np.median(sides))

@@ -1,6 +1,5 @@
 """Images in parquet files as Hugging Face writes them: `image` as struct<bytes, path>, or as plain bytes."""
 
-import difflib
 import json
 import re
 import threading
@@ -12,13 +11,12 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet as pq
 
-from craik.data.labels import LabelSpec, number_labels
+from craik.data.labels import LabelSpec, number_labels, own_column
 from craik.data.listing import Source, digest, split_of
 from craik.errors import UsageError
 
 _HELD = 4 << 30  # compressed images kept in memory while the files are read [bytes]
 _IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "picture", "photo")
-_LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
 
 def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split: str | None) -> Source:
@@ -30,13 +28,16 @@ def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split
     chosen, notes = _choose_split(name, files, split)
     tables = [open_table(path) for path in chosen]
     schema = tables[0].schema_arrow
-    column = _image_column(name, schema)
+    column = _image_column(str(chosen[0]), schema)
     spec = spec or LabelSpec()
     columns = _columns(name, schema, spec)
+    _refuse_strangers(name, chosen, tables, [column, *columns.values()])
     rows = [_read_columns(table, name, column, columns) for table in tables]
     paths = [path for file, names in zip(chosen, rows, strict=True) for path in _paths(file, names)]
     labels, class_names = _labels(schema, rows, columns)
-    groups = ImageRows(tables, column)
+    if not paths:
+        raise UsageError(f"{name}: 0 images, for it has no rows. Download or write it again.")
+    groups = ImageRows(name, tables, column)
     stats = [path.stat() for path in chosen]
     places = [f"{p.resolve()}\0{s.st_size}\0{s.st_mtime_ns}" for p, s in zip(chosen, stats, strict=True)]
     source = Source(
@@ -57,8 +58,9 @@ def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split
 class ImageRows:
     """Images by row number, with the row groups read last kept in memory."""
 
-    def __init__(self, tables: Sequence[pq.ParquetFile], column: str) -> None:
-        """Reads `column` of the rows of all files together."""
+    def __init__(self, name: str, tables: Sequence[pq.ParquetFile], column: str) -> None:
+        """Reads `column` of the rows of all files together; `name` is what people call them."""
+        self.name = name
         self.places = [(table, g) for table in tables for g in range(table.num_row_groups)]
         sizes = [table.metadata.row_group(g).num_rows for table, g in self.places]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -78,7 +80,10 @@ class ImageRows:
         if group in self.held:
             return self.held[group]
         table, number = self.places[group]
-        values = table.read_row_group(number, columns=[self.column]).column(0)
+        try:
+            values = table.read_row_group(number, columns=[self.column]).column(0)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise damaged(self.name, error) from None
         if pyarrow.types.is_struct(values.type):
             chunks = [chunk.field("bytes") for chunk in values.chunks]
             values = pyarrow.chunked_array(chunks) if chunks else values
@@ -88,6 +93,11 @@ class ImageRows:
             _, old = self.held.popitem(last=False)
             self.held_bytes -= old.nbytes
         return values
+
+
+def damaged(name: str, error: Exception) -> UsageError:
+    """The error for a file that begins well and cannot be read on."""
+    return UsageError(f"{name}: damaged parquet file ({error}). Download or write it again.")
 
 
 def open_table(path: Path) -> pq.ParquetFile:
@@ -127,13 +137,7 @@ def _columns(name: str, schema: pyarrow.Schema, spec: LabelSpec) -> dict[str, st
     have = schema.names
     columns = {}
     if spec.file is None:
-        wanted = [spec.label_column] if spec.label_column != "label" else list(_LABEL_COLUMNS)
-        label = next((column for column in wanted if column in have), None)
-        if label is None and spec.label_column != "label":
-            near = difflib.get_close_matches(spec.label_column, have, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{name}: no column {spec.label_column!r}, but {', '.join(have)}.{hint}")
-        if label is not None:
+        if (label := own_column(name, have, spec)) is not None:
             columns["label"] = label
             if f"{label}_name" in have:
                 columns["names"] = f"{label}_name"
@@ -144,6 +148,16 @@ def _columns(name: str, schema: pyarrow.Schema, spec: LabelSpec) -> dict[str, st
     return columns
 
 
+def _refuse_strangers(name: str, files: Sequence[Path], tables: Sequence[pq.ParquetFile], wanted: list[str]) -> None:
+    """Several files are one data set when each has the columns that are read from the first."""
+    for path, table in zip(files, tables, strict=True):
+        if missing := [column for column in wanted if column not in table.schema_arrow.names]:
+            raise UsageError(
+                f"{name}: {path} has no column {missing[0]!r}, which {files[0]} has, so they are not one data set. "
+                f"Give one file by its own path: {files[0]}"
+            )
+
+
 def _read_columns(table: pq.ParquetFile, name: str, column: str, columns: dict[str, str]) -> dict[str, list[object]]:
     """The values of each column, by its use and by its own name, and `path` of each image."""
     image = table.schema_arrow.field(column)
@@ -152,7 +166,7 @@ def _read_columns(table: pq.ParquetFile, name: str, column: str, columns: dict[s
     try:
         read = table.read(columns=wanted)
     except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(f"{name}: damaged parquet file ({error}). Download or write it again.") from None
+        raise damaged(name, error) from None
     values = {use: read.column(own).to_pylist() for use, own in columns.items()}
     values |= {own: values[use] for use, own in columns.items()}
     if has_path:
@@ -175,8 +189,6 @@ def _labels(
     if "label" not in columns:
         return None, None
     values = [value for row in rows for value in row["label"]]
-    if any(isinstance(value, list | dict) for value in values[:100]):
-        return None, None  # several labels per image are no classes
     names = [value for row in rows for value in row["names"]] if "names" in columns else None
     labels, class_names = number_labels(values, names)
     declared = _declared_names(schema, columns["label"])

@@ -31,6 +31,8 @@ def open_source(path: str, *, labels: LabelSpec | None = None, split: str | None
     Raises:
         UsageError: no such data, nothing to read in it, no such label column or split.
     """
+    if not path.strip():
+        raise UsageError("the path of the data is empty. Give a folder, an archive, a parquet file, or toy:shapes.")
     if labels is not None and labels.split_column is None and labels.split is not None:
         split = split or labels.split
     source = _open(path, labels, split if labels is None or labels.split_column is None else None)
@@ -45,15 +47,16 @@ def _open(path: str, labels: LabelSpec | None, split: str | None) -> Source:
     if path.startswith("hf:"):
         return open_hub(path.removeprefix("hf:"), labels, split)
     place = Path(path).expanduser()
-    if place.is_dir():
-        return _open_dir(place, path.rstrip("/") + "/", labels, split)
     if not place.exists():
         if _HUB_ID.fullmatch(path) and not place.parent.exists():
             return open_hub(path, labels, split)
         raise _no_such(path, place)
+    if tables := _tables(place):
+        return open_parquet(tables, f"{path.rstrip('/')}/" if place.is_dir() else path, labels, split)
+    _refuse_columns(path, labels)
     name = place.name.lower()
-    if name.endswith(".parquet"):
-        return open_parquet([place], path, labels, split)
+    if place.is_dir():
+        return open_folder(place, f"{path.rstrip('/')}/", split)
     if name.endswith(".zip"):
         return open_zip(place, path, split)
     if name.endswith(_TAR_SUFFIXES):
@@ -65,15 +68,26 @@ def _open(path: str, labels: LabelSpec | None, split: str | None) -> Source:
     )
 
 
-def _open_dir(place: Path, name: str, labels: LabelSpec | None, split: str | None) -> Source:
-    tables = [file for file in place.rglob("*.parquet") if not any(map(is_hidden, file.relative_to(place).parts))]
-    if tables and not _has_image(place):
-        return open_parquet(tables, name, labels, split)
-    return open_folder(place, name, split)
+def _tables(place: Path) -> list[Path]:
+    """A parquet file itself, or those of a folder without image files."""
+    if not place.is_dir():
+        return [place] if place.suffix.lower() == ".parquet" else []
+    tables = _shown(place, "*.parquet")
+    return tables if tables and not any(f.suffix.lower() in IMAGE_SUFFIXES for f in _shown(place, "*")) else []
 
 
-def _has_image(place: Path) -> bool:
-    return any(file.suffix.lower() in IMAGE_SUFFIXES for file in place.rglob("*"))
+def _shown(place: Path, pattern: str) -> list[Path]:
+    """What matches below a folder and is not hidden."""
+    return [file for file in place.rglob(pattern) if not any(map(is_hidden, file.relative_to(place).parts))]
+
+
+def _refuse_columns(path: str, labels: LabelSpec | None) -> None:
+    """Files have no columns: these are of a table that was not given."""
+    if labels is None or labels.file is not None:
+        return
+    column = labels.split_column or labels.label_column
+    if column != LabelSpec().label_column:
+        raise UsageError(f"{path}: files, which have no column {column!r}. Give the table that has: --labels FILE.csv")
 
 
 def _open_one(place: Path, name: str) -> Source:

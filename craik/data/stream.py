@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
@@ -57,8 +57,6 @@ class Stream(Generic[S]):
         seed: int,
         rank: int = 0,
         world: int = 1,
-        drop_last: bool = True,
-        shuffle: bool = True,
         prefetch: int = 2,
     ) -> None:
         """Prepares the stream; nothing is read yet.
@@ -69,8 +67,6 @@ class Stream(Generic[S]):
             seed: of the order.
             rank: of this process.
             world: how many processes share each global batch.
-            drop_last: leave out the last, smaller batch of an epoch; several ranks always do.
-            shuffle: draw a new order each epoch.
             prefetch: batches to read ahead.
 
         Raises:
@@ -79,7 +75,7 @@ class Stream(Generic[S]):
         if batch < 1 or not 0 <= rank < world or prefetch < 1:
             raise ValueError(f"batch {batch}, rank {rank} of {world}, prefetch {prefetch} make no loader")
         self.data, self.batch, self.seed, self.rank, self.world = data, batch, seed, rank, world
-        self.drop_last, self.shuffle, self.prefetch = drop_last or world > 1, shuffle, prefetch
+        self.prefetch = prefetch
         self.epoch, self.step, self.wait_s = 0, 0, 0.0
         if not len(self):
             fit = max(1, len(data) // world)
@@ -90,14 +86,11 @@ class Stream(Generic[S]):
             )
 
     def __len__(self) -> int:
-        """Steps per epoch."""
-        whole, rest = divmod(len(self.data), self.batch * self.world)
-        return whole + (1 if rest and not self.drop_last else 0)
+        """Steps per epoch; a last, smaller batch is left out."""
+        return len(self.data) // (self.batch * self.world)
 
     def order(self, epoch: int) -> np.ndarray:
         """The samples of an epoch in their order, for all ranks; int64 [N]."""
-        if not self.shuffle:
-            return np.arange(len(self.data))
         state = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
         rng = torch.Generator().manual_seed(int(state) >> 1)
         return torch.randperm(len(self.data), generator=rng).numpy()
@@ -134,8 +127,8 @@ class Stream(Generic[S]):
             )
         self.epoch, self.step = state["epoch"], state["step"]
 
-    def __iter__(self) -> Iterator[S]:
-        """Batches without end, from `epoch` and `step` on."""
+    def __iter__(self) -> Generator[S, None, None]:
+        """Batches without end, from `epoch` and `step` on; close it to end the thread."""
         batches = self._batches(self.epoch, self.step)
         reader = ThreadPoolExecutor(1, thread_name_prefix="craik-loader")
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,6 +162,6 @@ class _Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def __getitem__(self, index: Any) -> Any:
         episode, start = self.windows.locate(np.array([index]))
         return f"episode {self.windows.episodes.numbers[episode[0]]}, frame {start[0]}"

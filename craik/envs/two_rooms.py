@@ -13,7 +13,6 @@ from craik.envs.paint import Color
 from craik.envs.world import Box, shorten, span
 
 EXTENT = 65.0
-CENTER = 32.0
 CHANNEL_MEAN, CHANNEL_STD = (0.0026, 0.0989), (0.0369, 0.2986)
 """Of the channels dot and wall in 0 to 1: the fixed normalizer of EB-JEPA."""
 PLACE_MEAN, PLACE_STD = (31.59, 32.06), 16.1

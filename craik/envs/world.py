@@ -5,9 +5,9 @@ never visited. A world is the frozen dataclass of its own settings: `dataclasses
 is the same world in another color.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -156,7 +156,7 @@ def each(function: Callable[..., Any], *states: S) -> S:
     """A state from the arrays of states of one kind: `function` is called for every field of them."""
     first = states[0]
     if isinstance(first, tuple):
-        return tuple(each(function, *parts) for parts in zip(*states, strict=True))  # type: ignore[return-value]
+        return cast(S, tuple(each(function, *parts) for parts in zip(*states, strict=True)))
     if not is_dataclass(first) or isinstance(first, type):
         return function(*states)
     return type(first)(*(each(function, *(getattr(s, f.name) for s in states)) for f in fields(first)))
@@ -185,7 +185,7 @@ def count(state: object) -> int:
     """How many worlds a state holds."""
     while is_dataclass(state):
         state = getattr(state, fields(state)[0].name)
-    return len(state)  # type: ignore[arg-type]
+    return len(cast(Sized, state))
 
 
 def shorten(vectors: np.ndarray, length: float | np.ndarray) -> np.ndarray:

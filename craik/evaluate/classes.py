@@ -56,18 +56,17 @@ def missing_labels(name: str, option: str) -> UsageError:
     """The error for data without labels, with the label-free way out."""
     return UsageError(
         f"{option} {name}: a probe needs labels: class sub-folders, or --labels FILE (columns path,label; other names "
-        "with --path-column and --label-column). Without labels: craik probe RUN --train PATH --unsupervised"
+        "with --path-column and --label-column). Without labels: craik probe RUN --test PATH --unsupervised"
     )
 
 
 def _labeled(images: ImageData, option: str, notes: list[str]) -> ImageData:
     if images.labels is None or not (images.labels >= 0).any():
         raise missing_labels(images.name, option)
-    rows = np.flatnonzero(images.labels >= 0)
-    if len(rows) == len(images):
-        return images
-    notes.append(f"{option} {images.name}: {len(images) - len(rows):,} of {len(images):,} images have no label")
-    return images.subset(rows)
+    labeled = images.labeled()
+    if without := len(images) - len(labeled):
+        notes.append(f"{option} {images.name}: {without:,} of {len(images):,} images have no label")
+    return labeled
 
 
 def _y(images: ImageData) -> np.ndarray:

@@ -44,8 +44,8 @@ def search(index: Tensor, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def centered(index: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    """`index` [N, F] and the other features, all minus the mean of `index`; float32."""
-    mean = index.double().mean(0).float()
+    """`index` [N, F] and the other features, all minus the mean of `index`, unless it is a single row; float32."""
+    mean = index.double().mean(0).float() if len(index) > 1 else torch.zeros_like(index[0], dtype=torch.float32)
     return tuple(features.float() - mean for features in (index, *others))
 
 

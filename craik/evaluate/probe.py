@@ -77,7 +77,7 @@ def probe(
         test=data.test.name,
         num_train=len(data.train_y),
         num_test=len(data.test_y),
-        num_classes=len(data.names),
+        num_classes=len(data.train_y.unique()),
         options=options,
     )
 

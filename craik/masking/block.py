@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from craik.core.limits import at_least, rising
 from craik.core.mask import Mask
 from craik.core.tokens import Grid
 
@@ -51,6 +52,12 @@ class MultiBlock:
     allow_overlap: bool = False
     min_keep: int = 10
     as_published: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, num_targets=self.num_targets, num_contexts=self.num_contexts)
+        at_least(0, min_keep=self.min_keep)
+        rising(0, 1, target_scale=self.target_scale, context_scale=self.context_scale)
+        rising(1e-3, 1e3, aspect=self.aspect)
 
     def __call__(self, grid: Grid, batch: int, rng: torch.Generator) -> tuple[Mask, ...]:
         """Masks for a batch on a grid (h, w), one for each of the contexts, all with the same targets.

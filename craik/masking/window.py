@@ -1,10 +1,12 @@
 """Window masks: a small rectangle of one view is seen, and blocks of another that it hardly shows are asked for."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from craik.core.limits import at_least, rising
 from craik.core.mask import Mask
 from craik.core.tokens import Grid
 from craik.masking.block import BlockSize, cells
@@ -32,6 +34,10 @@ class Window:
     widths: tuple[int, int] = (2, 3)
     block: int = 2
     num_targets: int = 4
+
+    def __post_init__(self) -> None:
+        at_least(1, block=self.block, num_targets=self.num_targets)
+        rising(1, math.inf, heights=self.heights, widths=self.widths)
 
     def __call__(self, grid: Grid, batch: int, rng: torch.Generator, place: Tensor | None = None) -> Mask:
         """A mask with context [B, h * w] and target [B, T, block * block] on a grid (h, w), place [B, 2, 2].

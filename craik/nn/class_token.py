@@ -34,21 +34,21 @@ class ClassEncoder(nn.Module):
         self.trunk = Trunk(size, eps=eps)
         self.width = size.width
 
-    def grid(self, x: Tensor) -> Grid:
-        """Token lattice of the input x [B, C, H, W].
+    def grid(self, sizes: tuple[int, ...]) -> Grid:
+        """Token lattice of an input of this height and width.
 
         Raises:
             ValueError: If it is not the lattice of the learned positions.
         """
-        grid = self.tokenizer.grid(tuple(x.shape[2:]))
+        grid = self.tokenizer.grid(sizes)
         if grid.shape != self.lattice.shape:
             sides = tuple(n * side for n, side in zip(self.lattice.shape, self.tokenizer.patch, strict=True))
-            raise ValueError(f"images are {tuple(x.shape[2:])} pixels, the learned positions are for {sides}")
+            raise ValueError(f"images are {sizes} pixels, the learned positions are for {sides}")
         return grid
 
     def embed(self, x: Tensor, keep: Tensor | None = None) -> Tokens:
         """Class token, then patches, with positions: [B, 1 + N, D], or [B, 1 + K, D] with keep [B, K]."""
-        grid = self.grid(x)
+        grid = self.grid(tuple(x.shape[2:]))
         patches: Tokens = self.tokenizer(x, keep)
         codes = self.position[0, 1:][grid.index(patches.at)]
         first = (self.class_token + self.position[:, :1]).expand(len(x), -1, -1)

@@ -57,14 +57,12 @@ class ConvEncoder(nn.Module):
         super().__init__()
         if not widths:
             raise ValueError("widths are empty: give the channels of at least one stage")
-        at_least(1, width=min(widths), blocks=blocks, stem_stride=stem_stride, channels=channels)
+        at_least(2, width=min(widths))  # a cosine and its negative
+        at_least(1, blocks=blocks, stem_stride=stem_stride, channels=channels)
         kernel = max(3, 2 * stem_stride - 1)  # odd, and wide enough that no pixel is skipped
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], kernel, stem_stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        )
-        begin_with_cosines(self.stem[0].weight)
+        first = nn.Conv2d(channels, widths[0], kernel, stem_stride, padding=kernel // 2, bias=False)
+        begin_with_cosines(first.weight)
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList()
         width_in = widths[0]
         for stage, width in enumerate(widths):

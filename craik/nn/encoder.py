@@ -30,16 +30,16 @@ class Encoder(nn.Module):
         self.trunk = Trunk(size, rotary)
         self.width = size.width
 
-    def grid(self, x: Tensor) -> Grid:
-        """Token lattice of the input x [B, C, *sizes]."""
-        return self.tokenizer.grid(tuple(x.shape[2:]))
+    def grid(self, sizes: tuple[int, ...]) -> Grid:
+        """Token lattice of an input [B, C, *sizes]."""
+        return self.tokenizer.grid(sizes)
 
     def embed(self, x: Tensor, keep: Tensor | None = None) -> Tokens:
         """Tokens with positions, before the first block: all N, or those in keep [B, K]."""
         tokens: Tokens = self.tokenizer(x, keep)
         if self.position is None:
             return tokens
-        return Tokens(tokens.x + self.position(tokens.at, self.grid(x)), tokens.at, tokens.valid)
+        return Tokens(tokens.x + self.position(tokens.at, self.grid(tuple(x.shape[2:]))), tokens.at, tokens.valid)
 
     def forward(self, x: Tensor, keep: Tensor | None = None, wanted: Tensor | None = None) -> Tokens:
         """Encode x [B, C, *sizes].

@@ -1,5 +1,8 @@
 """Perception: frames of a world to the latents in which its model imagines."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +27,24 @@ class Perception(nn.Module):
         tokens: Tokens = self.encoder(frames)
         latents: Tensor = self.head(tokens.mean())
         return latents
+
+
+class Latents(nn.Module):
+    """The latents of a world model as tokens, so that they can be used and probed where an encoder's features are.
+
+    Args:
+        world: The model.
+        look: (model, normalized frames [M, C, H, W]) to its latents as tokens [M, 1 or N, D].
+    """
+
+    def __init__(self, world: nn.Module, look: Callable[[Any, Tensor], Tokens]) -> None:
+        super().__init__()
+        self.world = world
+        self.look = look
+
+    def forward(self, frames: Tensor) -> Tokens:
+        """Tokens [M, 1 or N, D] of normalized frames [M, C, H, W]."""
+        return self.look(self.world, frames)
 
 
 class FrozenPatches(nn.Module):

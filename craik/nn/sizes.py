@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from craik.core.limits import at_least
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -17,6 +19,7 @@ class Size:
     """Hidden width of the MLP over the width."""
 
     def __post_init__(self) -> None:
+        at_least(1, width=self.width, depth=self.depth, heads=self.heads, hidden=self.hidden)
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from craik.core.limits import at_least
 from craik.core.tokens import Grid, Tokens, take
 from craik.nn.block import init_linear
 
@@ -17,6 +18,7 @@ class Patchify(nn.Module):
 
     def __init__(self, channels: int, patch: tuple[int, ...], dim: int, axes: tuple[str, ...]) -> None:
         super().__init__()
+        at_least(1, channels=channels, patch=min(patch), dim=dim)
         self.channels, self.patch, self.axes = channels, patch, axes
         self.proj = nn.Linear(channels * torch.Size(patch).numel(), dim)
         init_linear(self.proj)

@@ -39,12 +39,7 @@ class CategoricalCEM:
             )
 
     def __call__(
-        self,
-        evaluate: Evaluate,
-        bounds: Bounds,
-        start: Tensor,
-        rng: torch.Generator,
-        deadline: float | None = None,
+        self, evaluate: Evaluate, bounds: Bounds, start: Tensor, rng: torch.Generator, deadline: float | None = None
     ) -> Plan:
         """See `craik.plan.solver.Solver`. Carries the probabilities and the elites.
 

@@ -45,12 +45,7 @@ class CEM:
             )
 
     def __call__(
-        self,
-        evaluate: Evaluate,
-        bounds: Bounds,
-        start: Tensor,
-        rng: torch.Generator,
-        deadline: float | None = None,
+        self, evaluate: Evaluate, bounds: Bounds, start: Tensor, rng: torch.Generator, deadline: float | None = None
     ) -> Plan:
         """See `craik.plan.solver.Solver`. Carries the mean and its elites."""
         box = continuous(bounds, "CEM").to(start)

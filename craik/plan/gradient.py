@@ -60,12 +60,7 @@ class Gradient:
             raise UsageError(f"Gradient wants num_restarts >= 1 and lr > 0; got {self.num_restarts} and {self.lr}")
 
     def __call__(
-        self,
-        evaluate: Evaluate,
-        bounds: Bounds,
-        start: Tensor,
-        rng: torch.Generator,
-        deadline: float | None = None,
+        self, evaluate: Evaluate, bounds: Bounds, start: Tensor, rng: torch.Generator, deadline: float | None = None
     ) -> Plan:
         """See `craik.plan.solver.Solver`. Carries the best plan.
 

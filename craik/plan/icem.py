@@ -52,12 +52,7 @@ class ICEM:
             )
 
     def __call__(
-        self,
-        evaluate: Evaluate,
-        bounds: Bounds,
-        start: Tensor,
-        rng: torch.Generator,
-        deadline: float | None = None,
+        self, evaluate: Evaluate, bounds: Bounds, start: Tensor, rng: torch.Generator, deadline: float | None = None
     ) -> Plan:
         """See `craik.plan.solver.Solver`. Carries the mean and the elites it keeps."""
         box = continuous(bounds, "ICEM").to(start)

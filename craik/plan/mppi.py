@@ -48,12 +48,7 @@ class MPPI:
             raise UsageError(f"MPPI wants a temperature above 0; got {self.temperature}; 0.1 follows the best few")
 
     def __call__(
-        self,
-        evaluate: Evaluate,
-        bounds: Bounds,
-        start: Tensor,
-        rng: torch.Generator,
-        deadline: float | None = None,
+        self, evaluate: Evaluate, bounds: Bounds, start: Tensor, rng: torch.Generator, deadline: float | None = None
     ) -> Plan:
         """See `craik.plan.solver.Solver`. Carries the mean."""
         box = continuous(bounds, "MPPI").to(start)

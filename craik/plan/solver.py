@@ -43,12 +43,7 @@ class Solver(Protocol):
     """Looks for actions of low cost."""
 
     def __call__(
-        self,
-        evaluate: Evaluate,
-        bounds: Bounds,
-        start: Tensor,
-        rng: torch.Generator,
-        deadline: float | None = None,
+        self, evaluate: Evaluate, bounds: Bounds, start: Tensor, rng: torch.Generator, deadline: float | None = None
     ) -> Plan:
         """The best plan within the solver's own limits and before the deadline.
 

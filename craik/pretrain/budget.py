@@ -47,6 +47,6 @@ def measure_step(recipe: Recipe, material: Material, conduct: Conduct, runtime: 
         last = time.perf_counter()
         float(stepper.train_step(samples).total)
         times.append(time.perf_counter() - last)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     checkpoint.set_rng_state(rng)
     return float(np.median(times[1:]))

@@ -120,7 +120,7 @@ class States:
             for part, num in zip((train, held), NUM_FRAMES, strict=True)
         ]
         known = [torch.from_numpy(train.states[part]) for part in rows]
-        varies = known[0].std(0) > LEAST_SPREAD
+        varies = (known[0].std(0) > LEAST_SPREAD) & torch.isfinite(known[1]).all(0)  # NaN is not above either
         if not bool(varies.any()):
             return None
         frames = (train.frames.read(rows[0]), train.frames.read(rows[1]))

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from craik import api
-from craik.codec import decode, differences
+from craik.codec import decode, differences, encode
 from craik.data.stream import Stream
 from craik.errors import UsageError
 from craik.pretrain.carry_out import Result, carry_out
 from craik.pretrain.options import Conduct, Data
 from craik.pretrain.prepare import make_stream, prepare
+from craik.recipes import Method
 from craik.train import checkpoint
 from craik.train.progress import Reporter
 from craik.train.run import RunFolder
@@ -40,14 +41,15 @@ def resume(
         reporter: Where progress is shown.
 
     Raises:
-        UsageError: If there is no run, no whole checkpoint, or another config or other data than the run's.
+        UsageError: If there is no run, no whole checkpoint, another config or other data than the run's, or nothing
+            to do before `stop_at`.
     """
     reporter = reporter or Reporter()
     folder = RunFolder.open(out)
     record = folder.config
     method = api.find_recorded(record)
     config = decode(method.module.Config, record["config"])
-    if overrides is not None and (changed := deviations(record, overrides)):
+    if overrides is not None and (changed := deviations(method, record, overrides)):
         raise UsageError(
             f"{out} was made with another config ({'; '.join(changed)}). A run goes on as it began: leave these "
             f"options out, or start a new one: craik train {method} --out {out}2 --init {out}"
@@ -60,7 +62,7 @@ def resume(
         reporter.enabled = reporter.enabled and runtime.is_main
         ready = prepare(method, config, data, conduct, reporter, fitted=True)
         recipe, material = ready.recipe, ready.material
-        if material.fingerprint != record["data"]["fingerprint"]:
+        if material.fingerprint != record["data"].get("fingerprint"):
             then = record["data"].get(material.unit, 0)
             raise UsageError(
                 f"{data.data}: not the data that {out} was trained on ({len(material):,} {material.unit} now, "
@@ -69,18 +71,23 @@ def resume(
         loader = make_stream(material, recipe, conduct, runtime)
         stepper = Stepper(recipe, runtime, record["steps"], conduct.seed, conduct.accumulate)
         restore(stepper, loader, folder, from_step, reporter)
+        if stop_at is not None and stop_at <= stepper.step:
+            raise UsageError(f"--stop-at {stop_at}: {out} is at step {stepper.step:,} already; give a later one")
         if runtime.is_main:
             folder.sweep()
             folder.rewind(stepper.step)
             checkpoint.forget_after(folder.checkpoints, stepper.step)
             folder.record("events", {"step": stepper.step, "kind": "resume"})
+            if stepper.step < stepper.total and (probed := folder.path / "probe.json").exists():
+                probed.unlink()
+                reporter.say(f"{probed} told of the weights so far and is deleted; probe again after the run")
         return carry_out(stepper, loader, material, folder, record, conduct, runtime, reporter, stop_at)
 
 
-def deviations(record: Json, asked: Json) -> list[str]:
+def deviations(method: Method, record: Json, asked: Json) -> list[str]:
     """How a config differs from that of the run, as it was asked for or as the data completed it."""
-    ways = [differences(record[name], asked) for name in ("config", "asked") if name in record]
-    return min(ways, key=len)
+    recorded = [decode(method.module.Config, record[name]) for name in ("config", "asked") if name in record]
+    return min((differences(encode(config), asked) for config in recorded), key=len)
 
 
 def restore(

@@ -97,7 +97,7 @@ class Init:
     """Weights that a run starts from."""
 
     source: str
-    """A run, a model folder, or a published checkpoint."""
+    """A run, one of its checkpoints, a model folder, or a published checkpoint."""
     resample: bool = False
     """Interpolate position tables that were made for another image size."""
 

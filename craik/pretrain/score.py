@@ -20,6 +20,7 @@ from craik.train.recipe import Recipe
 from craik.train.runtime import Runtime
 
 Json = dict[str, Any]
+FEWEST_LABELED = 50  # images that a score of kNN is worth having on
 
 
 def make_probe(method: Method, record: Json, recipe: Recipe, images: ImageData, runtime: Runtime) -> Probe:
@@ -64,16 +65,16 @@ class Score:
 
 
 def usable_labels(images: ImageData) -> bool:
-    """Whether there are at least two classes and enough images to hold some out."""
-    return images.labels is not None and len(np.unique(images.labels[images.labels >= 0])) > 1 and len(images) >= 50
+    """Whether there are at least two classes and enough labeled images to hold some out."""
+    labeled = images.labeled()
+    return labeled.labels is not None and len(labeled) >= FEWEST_LABELED and len(np.unique(labeled.labels)) > 1
 
 
 def knn_score(images: ImageData, bank: int = 1000, queries: int = 300) -> Score:
     """Accuracy of kNN on held-out images of the training data; labels serve for this number alone."""
-    assert images.labels is not None
-    labelled = images.subset(np.flatnonzero(images.labels >= 0))
-    some = min(len(labelled), bank + queries)
-    chosen = labelled.subset(np.sort(np.random.default_rng(0).permutation(len(labelled))[:some]))
+    labeled = images.labeled()
+    some = min(len(labeled), bank + queries)
+    chosen = labeled.subset(np.sort(np.random.default_rng(0).permutation(len(labeled))[:some]))
     train, test = chosen.split(bank / (bank + queries), seed=0)
     y_train, y_test = torch.from_numpy(train.labels), torch.from_numpy(test.labels)
 

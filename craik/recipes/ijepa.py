@@ -24,6 +24,7 @@ import torch
 
 from craik.core import EMA, JEPA, Batch, Grid, Part, Regularizer
 from craik.core.energy import smooth_l1
+from craik.core.limits import at_least, rising, within
 from craik.core.regularize import SIGReg
 from craik.data.augment import (
     IMAGENET_MEAN,
@@ -78,8 +79,12 @@ class Config:
     """lr 2e-4 -> 1e-3 -> 1e-6 over 40 warmup epochs, weight decay 0.04 -> 0.4."""
 
     def __post_init__(self) -> None:
+        at_least(1, image=self.image, patch=self.patch, num_directions=self.num_directions)
+        at_least(0, sigreg=self.sigreg)
+        rising(0, 1, crop_scale=self.crop_scale, momentum=self.momentum)
+        within(0, 1, flip_prob=self.flip_prob)
         if self.image % self.patch:
-            low = self.image // self.patch * self.patch
+            low = max(1, self.image // self.patch) * self.patch
             raise ValueError(
                 f"image {self.image} is not a multiple of patch {self.patch}: use {low} or {low + self.patch}"
             )

@@ -31,15 +31,16 @@ from torch import Tensor, nn
 from craik.core import Batch, Grid, Loss, Part, Shared, Tokens
 from craik.core.energy import l2
 from craik.core.jepa import Latents
+from craik.core.limits import at_least, rising, within
 from craik.core.regularize import SIGReg, SIGRegWeight
-from craik.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalize, random_crop_pair, recolor
+from craik.data.augment import IMAGENET_MEAN, IMAGENET_STD, Jitter, normalize, random_crop_pair, recolor
 from craik.masking.window import Window
 from craik.nn.conv import ConvEncoder
 from craik.nn.position import SinCos
 from craik.nn.predictor import Predictor
 from craik.nn.projector import projector
 from craik.nn.sizes import Size
-from craik.train.optim import AdamW
+from craik.train.optim import AdamW, warmed_up
 from craik.train.ranks import sum_over_ranks
 from craik.train.recipe import Recipe, Samples, View
 
@@ -82,12 +83,14 @@ class Config:
     """Images per step on all ranks together."""
     epochs: float = 8
     """Length of the run."""
-    optim: AdamW = field(
-        default_factory=lambda: AdamW(
-            lr=5e-3, start_lr=0, final_lr=5e-6, warmup_fraction=0.1, weight_decay=5e-4, final_weight_decay=5e-4
-        )
-    )
+    optim: AdamW = field(default_factory=lambda: warmed_up(lr=5e-3, weight_decay=5e-4))
     """Cosine to lr / 1000 after a warmup over a tenth of the steps."""
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden=self.hidden, embedding=self.embedding, image=self.image)
+        at_least(1, num_windows=self.num_windows, num_directions=self.num_directions, num_places=self.num_places)
+        rising(0, 1, crop_scale=self.crop_scale)
+        within(0, 1, flip_prob=self.flip_prob, gray_prob=self.gray_prob, lam=self.lam)
 
 
 def small32() -> Config:
@@ -241,17 +244,7 @@ def place_of(goal: Tensor, seen: Tensor, grid: Grid) -> Tensor:
 
 def disturb(cfg: Config, images: Tensor, rng: torch.Generator) -> Tensor:
     """Crops [B, 3, S, S] in [0, 1] with their colors jittered, normalized."""
-    brightness, contrast, saturation, hue = cfg.jitter
-    jittered = recolor(
-        images,
-        brightness=brightness,
-        contrast=contrast,
-        saturation=saturation,
-        hue=hue,
-        prob=0.8,
-        gray_prob=cfg.gray_prob,
-        rng=rng,
-    )
+    jittered = recolor(images, Jitter(*cfg.jitter), prob=0.8, gray_prob=cfg.gray_prob, rng=rng)
     return normalize(jittered, IMAGENET_MEAN, IMAGENET_STD)
 
 

@@ -25,10 +25,12 @@ from torch import Tensor, nn
 
 from craik.core import Batch, Loss, Part, Shared
 from craik.core.energy import l2
+from craik.core.limits import at_least, rising, within
 from craik.core.regularize import SIGReg, SIGRegWeight
 from craik.data.augment import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    Jitter,
     color_jitter,
     gaussian_blur,
     grayscale,
@@ -44,7 +46,7 @@ from craik.nn.position import Table
 from craik.nn.projector import projector
 from craik.nn.sizes import Size
 from craik.nn.tokenizer import Patchify
-from craik.train.optim import AdamW
+from craik.train.optim import AdamW, warmed_up
 from craik.train.ranks import sum_over_ranks
 from craik.train.recipe import Recipe, Samples, View
 
@@ -73,6 +75,13 @@ class Views:
     """Probability of blur."""
     solarize_prob: float = 0.2
     """Probability of solarization."""
+
+    def __post_init__(self) -> None:
+        at_least(0, num=self.num)
+        at_least(1, image=self.image)
+        rising(0, 1, crop_scale=self.crop_scale)
+        within(0, 1, flip_prob=self.flip_prob, jitter_prob=self.jitter_prob, gray_prob=self.gray_prob)
+        within(0, 1, blur_prob=self.blur_prob, solarize_prob=self.solarize_prob)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,12 +130,13 @@ class Config:
     """Images per step on all ranks together."""
     epochs: float = 100
     """Length of the run."""
-    optim: AdamW = field(
-        default_factory=lambda: AdamW(
-            lr=5e-4, start_lr=0, final_lr=5e-7, warmup_fraction=0.1, weight_decay=5e-2, final_weight_decay=5e-2
-        )
-    )
+    optim: AdamW = field(default_factory=lambda: warmed_up(lr=5e-4, weight_decay=5e-2))
     """Cosine to lr / 1000; weight decay 5e-2 for a ViT, 5e-4 for a ConvNet."""
+
+    def __post_init__(self) -> None:
+        at_least(1, hidden=self.hidden, embedding=self.embedding, view=self.view, num_directions=self.num_directions)
+        at_least(1, **{"global_views.num": self.global_views.num})
+        within(0, 1, lam=self.lam)
 
 
 def vits16() -> Config:
@@ -164,9 +174,7 @@ def small(
         num_directions=256,
         batch=batch,
         epochs=epochs,
-        optim=AdamW(
-            lr=4e-3, start_lr=0, final_lr=4e-6, warmup_fraction=0.1, weight_decay=5e-4, final_weight_decay=5e-4
-        ),
+        optim=warmed_up(lr=4e-3, weight_decay=5e-4),
     )
 
 
@@ -249,9 +257,7 @@ def draw_views(views: Views, samples: Samples, rng: torch.Generator) -> Tensor:
 
 def disturb_color(views: Views, x: Tensor, rng: torch.Generator) -> Tensor:
     """Jitter and loss of color of views [N, 3, S, S] in [0, 1]."""
-    brightness, contrast, saturation, hue = views.jitter
-    jitter = partial(color_jitter, prob=views.jitter_prob, rng=rng)
+    jitter = Jitter(*views.jitter)
     if views.one_pass:
-        jitter = partial(recolor, prob=views.jitter_prob, gray_prob=views.gray_prob, rng=rng)
-    x = jitter(x, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
-    return x if views.one_pass else grayscale(x, prob=views.gray_prob, rng=rng)
+        return recolor(x, jitter, prob=views.jitter_prob, gray_prob=views.gray_prob, rng=rng)
+    return grayscale(color_jitter(x, jitter, prob=views.jitter_prob, rng=rng), prob=views.gray_prob, rng=rng)

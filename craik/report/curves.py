@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
@@ -66,6 +67,8 @@ def panels_of(width: int | None) -> list[Panel]:
         Panel(("effective_rank",), f"Effective rank{of}: directions in use", "rank [directions]", draw_rank),
         Panel(("relative_std", "std_median"), "Spread of embeddings between images", "std [1]", draw_std),
         Panel(("knn", "agreement"), "Score beside the random encoder", "share [%]", draw_score),
+        Panel(("ahead_1",), "Error of imagined latents, open loop", "over the variance [1]", draw_ahead),
+        Panel(("state_r2",), "True state, read from the latents", "R^2 [%]", draw_state),
         Panel(("error_ratio",), "Predictor error over that of trivial guesses", "ratio [1]", draw_error),
         Panel(("target_between_samples",), "What the target's variance tells", "share [%]", draw_targets),
         Panel(("grad_norm",), "Gradient norm", "norm [1]", draw_gradient),
@@ -174,9 +177,14 @@ def limits(axes: Axes, low: float, high: float, room: float = 1.12) -> None:
 def log_scale(axes: Axes) -> None:
     """A log axis with plain numbers at 1, 2 and 5 of every decade."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_numbers(axes.yaxis)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Numbers at 1, 2 and 5 of every decade of a log axis, written out."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def draw_loss(axes: Axes, record: Record) -> None:
@@ -227,6 +235,28 @@ def draw_score(axes: Axes, record: Record) -> None:
     limits(axes, 0, top, 1.25)
     if random is not None:
         band(axes, 0, 100 * random, "no better than random weights")
+
+
+def draw_ahead(axes: Axes, record: Record) -> None:
+    """Open-loop error of a world model at each horizon, dashed beside that of a world that stands still."""
+    values = [record.finite(f"ahead_{ahead}{which}") for ahead in record.ahead for which in ("", "_copy")]
+    for ahead, color in zip(record.ahead, CYCLE, strict=False):
+        line(axes, record.series(f"ahead_{ahead}"), f"{ahead} ahead", color)
+        line(axes, record.series(f"ahead_{ahead}_copy"), f"{ahead} ahead, copy of the last", color, "--")
+    if min(float(found.min(initial=1.0)) for found in values) > 0:
+        log_scale(axes)
+    band(axes, 1, np.inf, "no better than the mean latent")
+
+
+def draw_state(axes: Axes, record: Record) -> None:
+    """How much of the true state is read from the latents of held-out frames, with that of random weights."""
+    line(axes, record.series("state_r2"), "trained", TRAINED, scale=100)
+    random, values = record.last("state_r2_random"), record.finite("state_r2")
+    low = min(0.0, float(values.min()), random or 0.0)
+    axes.set_ylim(100 * low - 2, 105)
+    if random is not None:
+        axes.axhline(100 * random, color=RANDOM, linestyle="--", label=f"random weights, {random:.1%}")
+        band(axes, 100 * low - 2, 100 * random, "no better than random weights")
 
 
 def draw_error(axes: Axes, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
@@ -58,17 +59,19 @@ def spread(cells: NDArray[np.bool_], picture: Picture) -> NDArray[np.bool_]:
 
 
 @styled
-def mask_sheet(pictures: list[Picture], mask: Mask, grid: Grid) -> Figure:
+def mask_sheet(pictures: list[Picture], mask: Mask, grid: Grid, goals: list[Picture] | None = None) -> Figure:
     """One row per image: the image, the context, the targets, and the predictor's task.
 
     Args:
         pictures: What the model was shown, each uint8 [S, S, 3].
         mask: The task, one row per picture.
         grid: The lattice (h, w) that its indices number.
+        goals: The crops that targets are of, where these are others; the predictor's task, which then is on no one
+            lattice, is left out.
     """
     rows, num_targets = len(pictures), mask.target.shape[1]
     title = f"What is hidden, and what must be predicted: {grid.shape[0]} x {grid.shape[1]} patches"
-    figure, axes = picture_sheet(rows, 4, title, bottom=0.55)
+    figure, axes = picture_sheet(rows, 4 if goals is None else 3, title, bottom=0.55)
     for row, (picture, places) in enumerate(zip(pictures, axes, strict=True)):
         large = enlarge(picture, 320)
         context, targets = mask.context[row], mask.target[row]
@@ -76,19 +79,22 @@ def mask_sheet(pictures: list[Picture], mask: Mask, grid: Grid) -> Figure:
         titles = ("Image", f"Encoder sees {share}", f"{num_targets} targets of {targets.shape[1]} patches")
         show(places[0], large, titles[0])
         show(places[1], context_picture(large, context, grid), titles[1])
-        show(places[2], target_picture(large, targets, grid), titles[2])
+        goal = large if goals is None else enlarge(goals[row], 320)
+        show(places[2], target_picture(goal, targets, grid), titles[2] + ("" if goals is None else ", another crop"))
         for number, target in enumerate(targets):
-            outline(places[2], target, grid, large, TARGETS[number % len(TARGETS)])
-        chosen = row % num_targets
-        task = predictor_picture(large, context, targets[chosen], chosen, grid)
-        show(places[3], task, f"Predictor's task, target {chosen + 1}")
-    keys = [Patch(color=HIDDEN, label="hidden from the encoder"), Patch(color=CONTEXT, label="context feature")]
+            outline(places[2], target, grid, goal, TARGETS[number % len(TARGETS)])
+        if goals is None:
+            chosen = row % num_targets
+            task = predictor_picture(large, context, targets[chosen], chosen, grid)
+            show(places[3], task, f"Predictor's task, target {chosen + 1}")
+    keys = [Patch(color=HIDDEN, label="hidden from the encoder")]
+    keys += [Patch(color=CONTEXT, label="context feature")] if goals is None else []
     keys += [Patch(color=TARGETS[t % len(TARGETS)], label=f"target {t + 1}") for t in range(min(num_targets, 8))]
     figure.legend(handles=keys, loc="lower center", ncols=min(len(keys), 6))
     return figure
 
 
-def outline(axes: object, target: Tensor, grid: Grid, picture: Picture, color: str) -> None:
+def outline(axes: Axes, target: Tensor, grid: Grid, picture: Picture, color: str) -> None:
     """The bounding box of a target set [K] that fills it; scattered sets get none."""
     cells = member(target, grid)
     rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
@@ -98,7 +104,7 @@ def outline(axes: object, target: Tensor, grid: Grid, picture: Picture, color: s
     y, x = picture.shape[0] / grid.shape[0], picture.shape[1] / grid.shape[1]
     corner = (columns[0] * x - 0.5, rows[0] * y - 0.5)
     box = Rectangle(corner, width * x, height * y, fill=False, edgecolor=color, linewidth=2.2)
-    axes.add_patch(box)  # type: ignore[attr-defined]
+    axes.add_patch(box)
 
 
 @styled

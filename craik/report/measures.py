@@ -1,7 +1,6 @@
 """Key measures of a run, each beside what it has to be compared with, and the verdict in plain words."""
 
 import math
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,8 +69,7 @@ def scores(record: Record) -> list[Measure]:
 def foresight(record: Record) -> list[Measure]:
     """What a world model imagines, beside a world that stands still; and what its latents know of the state."""
     rows = []
-    found = {int(key[6:]) for row in record.metrics for key in row if re.fullmatch(r"ahead_\d+", key)}
-    for ahead in sorted(found):
+    for ahead in record.ahead:
         error, still = (number(record.last(f"ahead_{ahead}{which}")) for which in ("", "_copy"))
         reading = f"over the variance of held-out latents, open loop; of a world that stands still: {still}"
         rows.append(Measure(f"Error {ahead} ahead", number(record.first(f"ahead_{ahead}")), error, reading))
@@ -160,8 +158,35 @@ def compared(record: Record, history: str) -> Verdict:
         where = "below" if random - last > noise(random) else "within noise of"
         text = f"No alarm holds, but {beside} That is {where} what random weights give. {history}"
         return Verdict(Level.unclear, "No alarm, and no clear gain over a random encoder", text.strip())
+    if record.last("state_r2") is not None or record.ahead:
+        return of_world(record, history)
     text = f"No alarm holds. No score was recorded, so nothing says yet what was learned: craik probe tells. {history}"
     return Verdict(Level.unclear, "No alarm", text.strip())
+
+
+def of_world(record: Record, history: str) -> Verdict:
+    """The verdict on a world model without an alarm: what its latents know, and whether it sees ahead."""
+    said, good = [], []
+    known, random = record.last("state_r2"), record.last("state_r2_random")
+    if known is not None and random is not None:
+        said.append(f"latents hold {known:.1%} of the true state's variance, those of random weights {random:.1%}")
+        good.append(known > random + 0.05)
+    if record.ahead:
+        far = record.ahead[-1]
+        error, still = record.last(f"ahead_{far}"), record.last(f"ahead_{far}_copy")
+        if error is not None and still is not None:
+            said.append(
+                f"the error {far} steps ahead is {number(error)}, that of a world that stands still {number(still)}"
+            )
+            good.append(error < still)
+    measured = record.series("state_r2" if known is not None else f"ahead_{record.ahead[0]}").steps.max()
+    beside = f"{'; '.join(said)}. {history}".strip()
+    if measured == 0 or not said:
+        return Verdict(Level.unclear, "Too early to say", f"The only check so far was before the first step: {beside}")
+    if all(good):
+        return Verdict(Level.good, "Healthy", f"No alarm holds, and {beside}")
+    title = "No alarm, and no clear gain over standing still and random weights"
+    return Verdict(Level.unclear, title, f"No alarm holds, but {beside}")
 
 
 def noise(score: float, num: int = NUM_QUERIES) -> float:

@@ -18,18 +18,36 @@ class Plate:
     """Of its file, without suffix."""
     title: str
     caption: str
-    png: bytes
+    content: bytes
+    kind: str = "png"
+    """What the bytes are: png or gif."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A table with the sentence that tells how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """The first cell names the row, the others are numbers."""
 
 
 def page(
-    record: Record, verdict: Verdict, plates: Sequence[Plate], data: Sequence[tuple[str, str]], notes: Sequence[str]
+    record: Record,
+    verdict: Verdict,
+    plates: Sequence[Plate | Ledger],
+    data: Sequence[tuple[str, str]],
+    notes: Sequence[str],
 ) -> str:
     """The whole page.
 
     Args:
         record: The run.
         verdict: The run in plain words.
-        plates: The pictures in their order.
+        plates: Pictures and tables in their order.
         data: Names and values that describe the training data.
         notes: What is missing in this report, and why.
     """
@@ -38,8 +56,8 @@ def page(
         listed("This report is not complete", notes),
         alarms(record),
         numbers(record),
-        probes(record.probe),
-        *map(figure, plates),
+        "" if is_world(record) and record.probe is None else probes(record.probe),
+        *(figure(part) if isinstance(part, Plate) else ledger(part) for part in plates),
         section("data", "Data", pairs(data)) if data else "",
         events(record),
         section("use", "Load it", usage(record)),
@@ -114,10 +132,21 @@ def probes(probe: Json | None) -> str:
 
 def figure(plate: Plate) -> str:
     """A picture, embedded."""
-    data = base64.b64encode(plate.png).decode()
-    image = f'<img alt="{escape(plate.title)}" src="data:image/png;base64,{data}">'
+    data = base64.b64encode(plate.content).decode()
+    image = f'<img class={plate.kind} alt="{escape(plate.title)}" src="data:image/{plate.kind};base64,{data}">'
     body = f"<figure><div class=plate>{image}</div><figcaption>{escape(plate.caption)}</figcaption></figure>"
     return section(plate.name, plate.title, body)
+
+
+def ledger(part: Ledger) -> str:
+    """A table of numbers."""
+    shown = table(part.head, part.rows, numeric=len(part.head) - 1)
+    return section(part.name, part.title, f"{shown}<p class=facts>{escape(part.caption)}</p>")
+
+
+def is_world(record: Record) -> bool:
+    """Whether the run trains a world model, on windows of episodes."""
+    return "windows" in (record.config.get("data") or {})
 
 
 def events(record: Record) -> str:
@@ -136,7 +165,12 @@ def events(record: Record) -> str:
 
 def usage(record: Record) -> str:
     """How to load the model, and what made it."""
-    code = f"import craik\n\nmodel = craik.load({str(record.path)!r})\nz = model.embed(images)  # float32 [B, D]"
+    code = f"import craik\n\nmodel = craik.load({str(record.path)!r})\n"
+    if is_world(record):
+        code += "latents = model.encode(frames)  # uint8 [B, T, H, W, 3] -> [B, T, D]\n"
+        code += "ahead = model.rollout(latents, past, actions)  # [B, T - 1, A], [B, K, A] -> [B, K, D]"
+    else:
+        code += "z = model.embed(images)  # float32 [B, D]"
     return f"<pre><code>{escape(code)}</code></pre><p class=facts>{escape(software(record.env))}</p>"
 
 
@@ -223,6 +257,7 @@ td:last-child:not(.num) { min-width: 15rem; }
 figure { margin: 0; }
 .plate { background: #ffffff; border: 1px solid var(--line); border-radius: 12px; padding: 0.75rem; overflow-x: auto; }
 .plate img { display: block; width: 100%; min-width: 620px; height: auto; }
+.plate img.gif { width: auto; min-width: 0; max-width: 100%; margin: 0 auto; }
 figcaption { color: var(--soft); font-size: 0.94rem; margin-top: 0.6rem; max-width: 46rem; }
 pre { background: var(--card); border-radius: 12px; padding: 0.9rem 1.1rem; overflow-x: auto; margin: 0; }
 code { font: 0.92em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }

@@ -1,6 +1,7 @@
 """What a run has written down, read back for pictures and texts. Nothing but the files of the folder is needed."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,11 +62,16 @@ class Record:
         """Read a run folder, of a run that is finished, stopped, or still training.
 
         Raises:
-            UsageError: If it holds no run, or config.json or probe.json is damaged.
+            UsageError: If it holds no run, or a model alone, or config.json or probe.json is damaged.
         """
         if not (path / "config.json").exists():
             what = "holds no run (config.json is missing)" if path.exists() else "no such folder"
             raise UsageError(f"{path}: {what}. Start one: craik train ijepa:tiny --data PATH --out {path}")
+        if (path / "model.safetensors").exists():
+            raise UsageError(
+                f"{path} is a model folder, not a run: nothing was recorded there. Try its features instead: "
+                f"craik probe {path} --train PATH --test PATH"
+            )
         probe = path / "probe.json"
         return cls(
             path=path,
@@ -73,7 +79,7 @@ class Record:
             env=read_json(path / "env.json") if (path / "env.json").exists() else {},
             metrics=tuple(read_lines(path / "metrics.jsonl")),
             events=tuple(read_lines(path / "events.jsonl")),
-            probe=read_json(probe) if probe.exists() else None,
+            probe=read_probe(probe) if probe.exists() else None,
         )
 
     @property
@@ -90,7 +96,7 @@ class Record:
     def total(self) -> int | None:
         """Planned number of steps."""
         total = self.config.get("steps")
-        return int(total) if total else None
+        return total if isinstance(total, int) and total > 0 else None
 
     @property
     def seconds(self) -> float:
@@ -103,6 +109,11 @@ class Record:
     def terms(self) -> list[str]:
         """Names of the parts of the loss, in their order."""
         return list(dict.fromkeys(key[5:] for row in self.metrics for key in row if key.startswith("loss/")))
+
+    @property
+    def ahead(self) -> list[int]:
+        """Model steps ahead at which a world model was scored, ascending."""
+        return sorted({int(key[6:]) for row in self.metrics for key in row if re.fullmatch(r"ahead_\d+", key)})
 
     @property
     def alarms(self) -> list[Alarm]:
@@ -147,6 +158,17 @@ def read_json(path: Path) -> Json:
         raise UsageError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} cannot be read: it holds no JSON object")
+    return content
+
+
+def read_probe(path: Path) -> Json:
+    """The result of `craik probe` from a file."""
+    content = read_json(path)
+    if missing := sorted({"scores", "train", "test", "num_train", "num_test", "num_classes"} - set(content)):
+        raise UsageError(
+            f"{path}: no result of craik probe ({', '.join(missing)} missing). Delete it, or measure again: "
+            "craik probe RUN --train PATH --test PATH"
+        )
     return content
 
 

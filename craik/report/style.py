@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 from PIL import Image
@@ -65,8 +66,8 @@ styled = matplotlib.rc_context(STYLE)
 
 def sheet(rows: int, columns: int, height: float, width: float = WIDTH) -> tuple[Figure, NDArray[Any]]:
     """A figure of so many inches with axes [rows, columns]."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.03)  # type: ignore[union-attr,call-arg]
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.03)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False)
     return figure, axes
 

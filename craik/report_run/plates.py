@@ -9,7 +9,6 @@ import torch
 from matplotlib.figure import Figure
 
 from craik.core.batch import Part
-from craik.data.images import ImageData
 from craik.data.loader import read_samples
 from craik.evaluate.neighbors import centered, search
 from craik.nn.encoder import Encoder
@@ -93,12 +92,15 @@ def draw_task(scene: Scene) -> Plate | None:
     part: Part = batch.parts[0]
     encoder: Any = scene.model.encoder
     if part.masks and part.x.ndim == 4:
-        pictures = list(to_pictures(denormalize(scene.model, part.x)))
+        pictures, goals = list(to_pictures(denormalize(scene.model, part.x))), None
         caption = (
             "A fresh draw of the training task. The encoder sees the patches in the second column alone; from their "
             "features and from positions the predictor has to tell the features of each target."
         )
-        figure = mask_sheet(pictures, part.masks[0], encoder.grid(part.x))
+        if part.y is not None and part.place is not None:
+            goals = list(to_pictures(denormalize(scene.model, part.y)))
+            caption += " Targets are of another crop of the same image, and the predictor is told where that lies."
+        figure = mask_sheet(pictures, part.masks[0], encoder.grid(tuple(part.x.shape[2:])), goals)
         return plate("masks", "What is hidden and what is predicted", caption, figure)
     if part.x.ndim == 5:
         views: list[list[Picture]] = [[] for _ in range(num)]
@@ -133,14 +135,7 @@ def draw_neighbors(scene: Scene) -> Plate | None:
 
 def hit(scene: Scene, row: int, score: float | None = None) -> Hit:
     """An image for a contact sheet."""
-    return Hit(scene.crops[row], str(scene.images.paths[row]), class_name(scene.images, row), score)
-
-
-def class_name(images: ImageData, row: int) -> str | None:
-    """Name of the class of an image, None where it has none."""
-    if images.labels is None or images.class_names is None or images.labels[row] < 0:
-        return None
-    return images.class_names[int(images.labels[row])]
+    return Hit(scene.crops[row], str(scene.images.paths[row]), scene.images.class_of(row), score)
 
 
 def draw_map(scene: Scene) -> Plate:

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,9 +62,6 @@ def open_model(run: Path, device: str, notes: list[str]) -> Model | None:
 def open_data(model: Model, record: Record, path: str | None, limit: int, notes: list[str]) -> ImageData | None:
     """The images to look at; None, with a note, where those of the run are gone."""
     stored: Json = record.config.get("data") or {}
-    if model.recipe.window is not None:
-        notes.append("A world model: its curves are drawn; pictures of imagined futures are not drawn yet.")
-        return None
     known = {f.name for f in fields(Data)}
     data = Data(**{key: value for key, value in stored.items() if key in known})
     if path is not None:
@@ -127,11 +123,7 @@ def cells(encoder: nn.Module, x: Tensor) -> Tokens:
 
 def random_encoder(model: Model, record: Record) -> nn.Module:
     """The same architecture with fresh weights, as the probe of the run has it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(record.config.get("conduct", {}).get("seed", 0)) + 1)
-        fresh: Any = api.build(model.config).model
-    encoder: nn.Module = fresh.target.representation(fresh.encoder)
-    return encoder.to(model.device)
+    return model.untrained(int(record.config.get("conduct", {}).get("seed", 0)) + 1).encoder
 
 
 def affordable(featurizer: Featurizer, images: ImageData) -> int:

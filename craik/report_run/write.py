@@ -1,22 +1,29 @@
 """The report of a run: opens it, looks at its data with its model, draws, and writes media/ and report.html."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from craik.api import Model
 from craik.data.images import ImageData
 from craik.report.curves import curves
 from craik.report.measures import verdict
-from craik.report.page import Plate, page
+from craik.report.page import Ledger, Plate, page
 from craik.report.record import Json, Record
 from craik.report.style import png
+from craik.report_run.planned import planning_parts
 from craik.report_run.plates import draw_scene
 from craik.report_run.scene import Scene, look, open_data, open_model
+from craik.report_run.world_plates import draw_world
+from craik.report_run.world_scene import look_at_world, open_world_data
 from craik.train.health import Failure, grace_steps
 from craik.train.recall import recall
-from craik.train.run import write_atomic
+from craik.train.run import finite, write_atomic
+
+WORLD_FIGURES = "world.json"
 
 
 def report(run: Path, *, data: str | None = None, limit: int = 2000, device: str = "auto") -> Path:
@@ -26,9 +33,9 @@ def report(run: Path, *, data: str | None = None, limit: int = 2000, device: str
 
     Args:
         run: The run folder.
-        data: Images to look at instead of the run's own.
+        data: Images or, of a world model, episodes to look at instead of the run's own.
         limit: Most images that are embedded.
-        device: Where the encoders run.
+        device: Where the model runs.
 
     Returns:
         The path of report.html.
@@ -38,14 +45,41 @@ def report(run: Path, *, data: str | None = None, limit: int = 2000, device: str
     """
     record, notes = Record.read(run), list[str]()
     model = open_model(run, device, notes)
+    parts: list[Plate | Ledger] = [*draw_record(record, model, notes), *planning_parts(run, notes)]
+    if model is not None and model.recipe.window is not None:
+        pictured, facts = world_parts(record, model, data, notes)
+    else:
+        pictured, facts = image_parts(record, model, data, limit, notes)
+    parts += pictured
+    for part in parts:
+        if isinstance(part, Plate):
+            write_atomic(run / "media" / f"{part.name}.{part.kind}", part.content)
+    write_atomic(run / "report.html", page(record, verdict(record, still_active(record)), parts, facts, notes))
+    return run / "report.html"
+
+
+def image_parts(
+    record: Record, model: Model | None, data: str | None, limit: int, notes: list[str]
+) -> tuple[list[Plate], list[tuple[str, str]]]:
+    """Pictures of a model of images, and the data in a few lines."""
     images = None if model is None else open_data(model, record, data, limit, notes)
     scene = None if model is None or images is None else look(model, images, limit, record)
-    plates = [*draw_record(record, model, notes), *(draw_scene(scene, run, notes) if scene is not None else [])]
-    for plate in plates:
-        write_atomic(run / "media" / f"{plate.name}.png", plate.png)
-    facts = data_facts(record, images, scene)
-    write_atomic(run / "report.html", page(record, verdict(record, still_active(record)), plates, facts, notes))
-    return run / "report.html"
+    plates = [] if scene is None else list(draw_scene(scene, record.path, notes))
+    return plates, data_facts(record, images, scene)
+
+
+def world_parts(
+    record: Record, model: Model, data: str | None, notes: list[str]
+) -> tuple[list[Plate | Ledger], list[tuple[str, str]]]:
+    """Pictures and tables of a world model, whose figures go to media/world.json; and the data in a few lines."""
+    parts: list[Plate | Ledger] = []
+    facts, episodes = data_facts(record, None, None), open_world_data(model, record, data, notes)
+    if episodes is not None:
+        figures: Json = {}
+        parts += draw_world(look_at_world(model, record, episodes), notes, figures)
+        write_atomic(record.path / "media" / WORLD_FIGURES, json.dumps(finite(figures), indent=1) + "\n")
+        facts.append(("summary", episodes.every.summary()))
+    return parts, facts
 
 
 def draw_record(record: Record, model: Model | None, notes: list[str]) -> list[Plate]:
@@ -53,13 +87,19 @@ def draw_record(record: Record, model: Model | None, notes: list[str]) -> list[P
     if not record.metrics:
         notes.append("No metrics were recorded yet.")
         return []
-    encoder: Any = None if model is None else model.encoder
     caption = (
         "Green is healthy, orange is not; numbered dashed lines are alarms. Judge a run by rank, spread and score: "
         "the loss of a collapsed model is the lowest of all."
     )
-    width = None if encoder is None else int(encoder.width)
-    return [Plate("curves", "Curves", caption, png(curves(record, width)))]
+    return [Plate("curves", "Curves", caption, png(curves(record, None if model is None else width_of(model))))]
+
+
+def width_of(model: Model) -> int:
+    """The most directions that its features can use: numbers in a latent, or in a token of the encoder."""
+    if model.recipe.window is not None:
+        return int(model.encode(torch.zeros(1, 1, 3, 8, 8, dtype=torch.uint8)).shape[-1])
+    encoder: Any = model.encoder
+    return int(encoder.width)
 
 
 def data_facts(record: Record, images: ImageData | None, scene: Scene | None) -> list[tuple[str, str]]:

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as read_state
 from torch.distributed.checkpoint.state_dict_saver import save as write_state
 
@@ -162,6 +164,18 @@ def load(checkpoint: Checkpoint, state: dict[str, Any]) -> dict[str, Any]:
     with quiet():
         read_state(state, checkpoint_id=checkpoint.path, no_dist=not dist.is_initialized())
     return state
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The tensors of the model in a checkpoint, by their names in it, on the CPU."""
+    stored = FileSystemReader(checkpoint.path).read_metadata().state_dict_metadata
+    tensors = {
+        name.removeprefix("model."): torch.empty(kind.size, dtype=kind.properties.dtype)
+        for name, kind in stored.items()
+        if name.startswith("model.") and isinstance(kind, TensorStorageMetadata)
+    }
+    load(checkpoint, {"model": tensors})
+    return tensors
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
+from shlex import quote
 from typing import Any
 
 import torch
@@ -119,7 +120,7 @@ class Run:
                         interrupted = True
                         break
         finally:
-            batches.close()  # type: ignore[attr-defined]
+            batches.close()
             self.reporter.stop()
         return Outcome(stepper.step, interrupted, tuple(sorted(self.sentinel.active)), self.scores)
 
@@ -263,11 +264,12 @@ class Run:
         tensor = first_bad_tensor(self.stepper.recipe.model)
         alarm = self.sentinel.non_finite(self.stepper.step + 1, f"{what}; first bad tensor: {tensor}")
         self.tell([alarm])
-        batch = {f.name: getattr(samples, f.name) for f in fields(samples)}  # type: ignore[arg-type]
+        batch = {f.name: getattr(samples, f.name) for f in fields(samples)}
         torch.save({**batch, "paths": names}, self.folder.path / "non_finite_batch.pt")
         return NonFiniteError(
             f"{alarm}. The batch ({', '.join(names[:3])}, ...) is in {self.folder.path / 'non_finite_batch.pt'}. "
-            f"Go on from the last checkpoint: craik train --resume {self.folder.path}"
+            "Going on as before leads here again. Start anew from the last weights that were saved, with a cure: "
+            f"craik train RECIPE --init {quote(str(self.folder.path))} --data PATH --out DIR"
         )
 
 

@@ -1,5 +1,6 @@
 """AdamW as the JEPA family uses it: four parameter groups, scheduled learning rate and weight decay."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -35,8 +36,10 @@ class AdamW:
     """Schedules are laid out over stretch x steps and training stops before their end."""
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or not 0 <= self.warmup_fraction < 1 or self.stretch < 1:
+        if not 0 < self.lr < math.inf or not 0 <= self.warmup_fraction < 1 or not 1 <= self.stretch < math.inf:
             raise ValueError("AdamW wants lr > 0, warmup_fraction in [0, 1) and stretch >= 1")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm {self.clip_norm:g}: give a number above 0, or leave it out")
 
     def lr_schedule(self, steps: int) -> Schedule:
         """Learning rate of a run of so many steps."""
@@ -46,6 +49,18 @@ class AdamW:
     def weight_decay_schedule(self, steps: int) -> Schedule:
         """Weight decay of a run of so many steps."""
         return cosine(self.weight_decay, self.final_weight_decay, int(self.stretch * steps))
+
+
+def warmed_up(lr: float, weight_decay: float) -> AdamW:
+    """A warmup from 0 over a tenth of the steps, a cosine to lr / 1000, and a weight decay that stays: LeJEPA's."""
+    return AdamW(
+        lr=lr,
+        start_lr=0,
+        final_lr=lr / 1000,
+        warmup_fraction=0.1,
+        weight_decay=weight_decay,
+        final_weight_decay=weight_decay,
+    )
 
 
 def parameter_groups(modules: Iterable[nn.Module]) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 
 def clock(seconds: float) -> str:
@@ -55,7 +55,7 @@ class Reporter:
     console: Console = field(default_factory=lambda: Console(file=sys.stderr, highlight=False, soft_wrap=True))
     plain_every_s: float = 10.0
     _live: Progress | None = None
-    _task: int = 0
+    _task: TaskID = TaskID(0)
     _last: float = float("-inf")
 
     def start(self, total: int, done: int) -> None:
@@ -70,7 +70,7 @@ class Reporter:
         if not self.enabled:
             return
         if self._live is not None:
-            self._live.update(self._task, completed=status.step, description=str(status))  # type: ignore[arg-type]
+            self._live.update(self._task, completed=status.step, description=str(status))
         elif time.monotonic() - self._last > self.plain_every_s or status.step == status.total:
             self._last = time.monotonic()
             self.console.print(str(status), markup=False)

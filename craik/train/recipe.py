@@ -1,8 +1,8 @@
 """Recipe: the contract between a method and the training loop. A dataclass of built parts, not a base class."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from craik.core.tokens import Tokens
 from craik.data.augment import normalize
 from craik.data.loader import Samples as Samples
 from craik.data.view import center_square
+from craik.plan.settings import Planning
 from craik.train.optim import AdamW
 from craik.train.schedule import Schedule
 
@@ -34,7 +35,9 @@ class Learner(Protocol):
 
 
 class Sampled(Protocol):
-    """A batch as it comes from the disk: `Samples` of images, `Clips` of episodes."""
+    """A batch as it comes from the disk, a dataclass: `Samples` of images, `Clips` of episodes."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def index(self) -> Tensor:
@@ -79,6 +82,8 @@ class Recipe:
     """The representation that must not collapse, of images or frames [B, 3, H, W] in the view."""
     window: "Window | None" = None
     """What it wants of episodes; None where it trains on images."""
+    planning: Planning | None = None
+    """How the model is planned with unless something else is asked for; None leaves it to the defaults."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,11 +101,14 @@ class RunFolder:
         if not run.config_path.exists():
             what = "no such folder" if not path.exists() else "holds no run (config.json is missing)"
             raise UsageError(f"{path}: {what}. Start one: craik train ijepa:tiny --data PATH --out {quote(str(path))}")
-        if not {"steps", "data", "conduct"} <= set(run.config):
+        config, kinds = run.config, {"steps": int, "data": dict, "conduct": dict}
+        if not kinds.keys() <= config.keys():
             raise UsageError(
                 f"{path} is a model folder, not a run: it has weights and no state to go on from. "
                 f"Start a run from them: craik train RECIPE --init {quote(str(path))} --data PATH --out runs/a"
             )
+        if wrong := [name for name, kind in kinds.items() if not isinstance(config[name], kind)]:
+            raise UsageError(f"{run.config_path}: {', '.join(wrong)} cannot be what Craik wrote; put the file back")
         return run
 
     @property
@@ -120,6 +123,8 @@ class RunFolder:
             config: Json = json.loads(self.config_path.read_text())
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.config_path} cannot be read: {error}") from None
+        if not isinstance(config, dict):
+            raise UsageError(f"{self.config_path} holds no JSON object; it was not written by Craik")
         return config
 
     @property
@@ -154,15 +159,17 @@ class RunFolder:
             file.write(json.dumps(finite(row)) + "\n")
 
     def rows(self, name: str) -> Iterator[Json]:
-        """Lines of NAME.jsonl; a last line cut short by a crash is left out."""
+        """Objects of NAME.jsonl; a line cut short by a crash is left out."""
         path = self.path / f"{name}.jsonl"
         if not path.exists():
             return
         for line in path.read_text().splitlines():
             try:
-                yield json.loads(line)
+                row = json.loads(line)
             except ValueError:
                 continue
+            if isinstance(row, dict):
+                yield row
 
     def rewind(self, step: int) -> None:
         """Forget what was recorded after a step: a resumed run records it again."""

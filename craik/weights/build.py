@@ -54,14 +54,15 @@ class TrunkShape:
         Raises:
             UsageError: If no number is given and the shape is not a published one, or if it does not divide the width.
         """
-        family = self.family()
-        if heads is None and family is None:
-            raise UsageError(
-                f"{origin}: the tensors do not tell the number of attention heads, and width {self.width} with "
-                f"{self.depth} blocks is no published size; give it with --heads (heads=... in Python)"
-            )
-        heads = heads or family[1].heads  # type: ignore[index]
-        if self.width % heads:
+        if heads is None:
+            family = self.family()
+            if family is None:
+                raise UsageError(
+                    f"{origin}: the tensors do not tell the number of attention heads, and width {self.width} with "
+                    f"{self.depth} blocks is no published size; give it with --heads (heads=... in Python)"
+                )
+            heads = family[1].heads
+        if heads < 1 or self.width % heads:
             raise UsageError(f"{origin}: {heads} heads do not divide the width {self.width}; give another --heads")
         return Size(self.width, self.depth, heads, self.hidden / self.width)
 
@@ -90,7 +91,7 @@ class EncoderShape:
             expected = "not a square" if image_size is None else f"not {height} x {width} as for {image_size} pixels"
             raise UsageError(
                 f"{origin} has {self.num_tokens} positions, {expected}; "
-                "give the image size it was made for with --image-size H W (image_size=(H, W) in Python)"
+                "in Python give the image size it was made for: craik.weights.load(path, image_size=(H, W))"
             )
         return Grid(("h", "w"), (height, width))
 

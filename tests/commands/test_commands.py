@@ -35,7 +35,9 @@ def test_help(craik: Craik, name: str) -> None:
 
 def test_every_command_has_a_module_and_no_module_is_lost() -> None:
     folder = Path(cli.__file__).parent / "commands"
-    assert {p.stem.rstrip("_") for p in folder.glob("[!_]*.py")} - {"arguments", "data"} == set(cli.COMMANDS)
+    assert {p.stem.rstrip("_") for p in folder.glob("[!_]*.py")} - {"arguments", "data", "demo_world"} == set(
+        cli.COMMANDS
+    )
 
 
 def test_version(craik: Craik) -> None:
@@ -114,7 +116,7 @@ def test_dedup(craik: Craik, run: Path, photos: Path) -> None:
     assert sorted(groups) == [["twins/one/circle000.png", "twins/two/circle000.png"]]
     with Image.open("groups.png") as sheet:
         assert sheet.width > 1000
-    assert "1 groups with 1 images more than needed" in said.err
+    assert "groups: 1, images more than needed: 1, at cosine 0.99999" in said.err
     assert "Next:" in said.err
 
 
@@ -161,6 +163,11 @@ def test_weights(craik: Craik) -> None:
     assert json.loads(said.out)["encoder"] == "target"
     assert Path("hf/config.json").exists()
     assert "IJepaModel" in said.err
+    for own in ("models/a", "models/a/model.safetensors"):
+        for verb in (("info", own), ("load", own, "-o", "models/b")):
+            said = craik("weights", *verb)
+            assert said.code == 2
+            assert f"{own} is a model that Craik wrote" in said.err
 
 
 def test_recipes(craik: Craik) -> None:

@@ -15,9 +15,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from craik.api import initialize
 from craik.commands.train import finish
 from craik.data import workers
 from craik.pretrain import Result
+from craik.recipes import find
 from craik.train import runtime
 from craik.train.loop import Outcome
 from craik.train.run import RunFolder
@@ -257,8 +259,24 @@ def test_collapse(craik: Craik) -> None:
     assert "full collapse" in json.loads(said.out)["alarms"]
     alarm = next(row for row in RunFolder(Path("runs/a")).rows("events") if row["kind"] == "alarm")
     healthy = alarm["last_healthy"]
-    assert f"craik train --resume runs/a --from-step {healthy}" in said.err
-    assert Path(f"runs/a/checkpoints/step-{healthy:08d}").is_dir(), "the checkpoint that is named must be there"
+    before = Path(f"runs/a/checkpoints/step-{healthy:08d}")
+    assert f"craik train RECIPE --init {before} --data PATH --out DIR" in said.err
+    assert before.is_dir(), "the checkpoint that is named must be there"
+    cured = craik(
+        "train",
+        MICRO,
+        "--data",
+        "toy:shapes?n=64",
+        "--device",
+        "cpu",
+        "--steps",
+        1,
+        "--out",
+        "runs/b",
+        "--init",
+        before,
+    )
+    assert cured.code == 0 and f"init: all weights from {before}" in cured.err
     told = craik("train", "--resume", "runs/a", "--from-step", healthy, "--stop-at", healthy + 1)
     assert told.code == 130
     assert f"resuming runs/a at step {healthy}" in told.err
@@ -300,7 +318,7 @@ def test_loss_that_is_no_number(craik: Craik) -> None:
     assert "ALARM step 3: non-finite values" in said.err
     assert "first bad tensor" in said.err
     assert "train/0" in said.err, "the images of the batch are named"
-    assert "craik train --resume runs/a" in said.err
+    assert "--init runs/a" in said.err, "a resume would fail again, to the bit"
     saved = torch.load("runs/a/non_finite_batch.pt")
     assert saved["x"].shape[0] == 16
 
@@ -363,6 +381,19 @@ def test_resume_without_a_run(craik: Craik, run: Path) -> None:
     assert "is a model folder, not a run" in said.err
 
 
+def test_resume_with_options_that_a_run_keeps(craik: Craik, run: Path) -> None:
+    for option in ("--labels", "--limit", "--max-bad-fraction", "--check-every", "--precision", "-o"):
+        said = craik("train", "--resume", run, option, 1)
+        assert said.code == 2
+        assert f"{option}: a run goes on as it began" in said.err
+    said = craik("train", "--resume", run, "--workers", 0)
+    assert said.code == 2
+    assert "--workers 0: give at least 1" in said.err
+    said = craik("train", "--resume", run, "--stop-at", 3)
+    assert said.code == 2
+    assert "--stop-at 3" in said.err and "is at step 4 already" in said.err
+
+
 def test_from_step_before_every_checkpoint_deletes_nothing(craik: Craik, run: Path) -> None:
     here = shutil.copytree(run, "copy")
     said = craik("train", "--resume", here, "--from-step", 2)
@@ -387,6 +418,64 @@ def test_init_from_another_run(craik: Craik, run: Path) -> None:
     said = craik("train", MICRO, *TOY, "--out", "runs/a", "--init", run, "--steps", 1)
     assert said.code == 0
     assert f"init: all weights from {run}" in said.err
+
+
+def test_probe_with_few_labels(craik: Craik, run: Path) -> None:
+    """Images without a label are in neither part; too few with one are told before anything is measured."""
+    write_images(Path("photos"), 60)
+    rows = [f"{number:03d}.png,{'ab'[number % 2]}" for number in range(0, 60, 7)]
+    Path("few.csv").write_text("\n".join(["path,label", *rows[:4]]))
+    said = craik("probe", run, "--test", "photos", "--labels", "few.csv")
+    assert said.code == 2
+    assert "photos: 4 images with a label cannot be divided" in said.err
+    Path("nine.csv").write_text("\n".join(["path,label", *rows]))
+    said = craik("probe", run, "--test", "photos", "--labels", "nine.csv", "--json")
+    assert said.code == 0
+    assert "fitting on 7 of these images, scoring on the other 2" in said.err
+    assert json.loads(said.out)["num_test"] == 2
+
+
+def test_init_from_a_checkpoint(craik: Craik, run: Path) -> None:
+    """The weights are those that the run had at that step; a damaged one is refused."""
+    here = Path(shutil.copytree(run, "copy"))
+    (newest, *_) = sorted((here / "checkpoints").glob("step-*"), reverse=True)
+    method = find(MICRO)
+    model = method.build(method.config).model
+    initialize(model, str(newest), "micro")
+    assert same(dict(model.state_dict()), weights(run))
+    said = craik("train", MICRO, *TOY, "--out", "runs/a", "--init", newest, "--encoder.depth", 1)
+    assert said.code == 2
+    assert "Unexpected: encoder.trunk.blocks.1" in said.err
+    (newest / "__0_0.distcp").write_bytes(b"x")
+    said = craik("train", MICRO, *TOY, "--out", "runs/a", "--init", newest)
+    assert said.code == 2
+    assert "__0_0.distcp is damaged; take another checkpoint of the run" in said.err
+
+
+NONSENSE = {
+    "--patch 0": "patch 0: give at least 1",
+    "--encoder.heads 0": "heads 0: give at least 1",
+    "--encoder.depth 0": "depth 0: give at least 1",
+    "--masks.num-targets 0": "num_targets 0: give at least 1",
+    "--masks.num-contexts 0": "num_contexts 0: give at least 1",
+    "--masks.target-scale 0 0": "target_scale 0 0: give two numbers in [0, 1], the smaller one first",
+    "--masks.context-scale -1 3": "context_scale -1 3: give two numbers in [0, 1]",
+    "--masks.aspect -1 2": "aspect -1 2: give two numbers in",
+    "--crop-scale 1 0.5": "crop_scale 1 0.5: give two numbers in [0, 1], the smaller one first",
+    "--momentum 2 3": "momentum 2 3: give two numbers in [0, 1]",
+    "--flip-prob 7": "flip_prob 7: give a number in [0, 1]",
+    "--flip-prob nan": "flip_prob nan: give a number in [0, 1]",
+    "--optim.lr nan": "AdamW wants lr > 0",
+    "--optim.clip-norm 0": "clip_norm 0: give a number above 0",
+}
+
+
+@pytest.mark.parametrize("option", NONSENSE)
+def test_numbers_that_make_no_sense(craik: Craik, option: str) -> None:
+    said = craik("train", MICRO, *TOY, "--out", "runs/a", "--steps", 1, *option.split())
+    assert said.code == 2
+    assert NONSENSE[option] in said.err
+    assert not Path("runs").exists()
 
 
 def test_init_from_nothing(craik: Craik) -> None:
@@ -534,7 +623,8 @@ def test_worker_processes_that_do_not_start(craik: Craik, monkeypatch: pytest.Mo
         (("search", "runs/a", "q.png", "--in", "photos", "-o", "a.gif"), "end it in .png"),
         (("weights", "lod", "a"), "did you mean load?"),
         (("weights",), "craik weights info FILE"),
-        (("demo", "world"), "craik demo images"),
+        (("demo", "wrold"), "craik demo images, craik demo world"),
+        (("demo", "world", "--steps", "0"), "--steps and --episodes of at least 1"),
         (("demo", "--steps", "0"), "--steps of at least 1"),
         (("inspect", "toy:circles"), "toy:shapes"),
         (("report", "runs/a"), "runs/a: no such folder"),

@@ -1,10 +1,13 @@
 """Terms of world models: known values, what they are blind to, gradients."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from craik.core.dynamics import (
+    episode_contrast,
     inverse_dynamics,
     straightening,
     temporal_covariance,
@@ -14,7 +17,7 @@ from craik.core.dynamics import (
 from craik.core.regularize import alone
 
 LINE = torch.arange(4.0)[None, :, None] * torch.tensor([3.0, 4.0])  # [1, 4, 2], steps (3, 4)
-OVER_TIME = (temporal_similarity, temporal_variance, temporal_covariance, straightening)
+OVER_TIME = (temporal_similarity, temporal_variance, temporal_covariance, straightening, episode_contrast)
 
 
 def latents(seed: int = 0, num: int = 6) -> Tensor:
@@ -69,6 +72,20 @@ def test_the_batch_mean_is_that_of_all_ranks(term) -> None:
         added = iter([torch.tensor(3.0, dtype=torch.float64), other])
         values.append(term(half, lambda x, added=added: x + next(added)))
     torch.testing.assert_close(torch.stack(values).mean(), term(torch.cat(halves), alone))
+
+
+def test_contrast_is_chance_where_episodes_are_alike_and_nothing_where_they_are_apart() -> None:
+    assert episode_contrast(torch.zeros(6, 4, 3)).item() == pytest.approx(math.log(6))
+    still = 100 * torch.randn(6, 1, 3, generator=torch.Generator().manual_seed(0)).expand(-1, 4, -1)
+    assert episode_contrast(still).item() == pytest.approx(0, abs=1e-4)
+    swapped = torch.cat([still[:, :1], still.roll(1, 0)[:, 1:]], 1)
+    assert episode_contrast(swapped) > 1000
+
+
+def test_contrast_of_two_episodes_in_numbers() -> None:
+    z = torch.tensor([[[0.0], [1.0]], [[2.0], [2.0]]])  # squared distances 1, 4 and 1, 0
+    expected = [math.log1p(math.exp(-3)), math.log1p(math.exp(-1)), math.log(2), math.log1p(math.exp(-4))]
+    assert episode_contrast(z).item() == pytest.approx(sum(expected) / 4)
 
 
 @pytest.mark.parametrize("term", OVER_TIME)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from craik.data import augment
+from craik.data.augment import Jitter
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -164,21 +165,21 @@ def test_hue_equals_the_hsv_definition():
 
 def test_brightness_contrast_and_saturation_stay_in_their_ranges():
     x = torch.rand(200, 3, 6, 6, generator=seeded()) * 0.2 + 0.3
-    factor = (augment.color_jitter(x, brightness=0.5, rng=seeded()) / x).flatten(1)
+    factor = (augment.color_jitter(x, Jitter(brightness=0.5), rng=seeded()) / x).flatten(1)
     torch.testing.assert_close(factor.amax(1), factor.amin(1))  # one factor for each sample
     assert 0.5 <= factor.min() < 0.55 and 1.45 < factor.max() <= 1.5
-    flat = augment.color_jitter(x, contrast=0.5, rng=seeded())
+    flat = augment.color_jitter(x, Jitter(contrast=0.5), rng=seeded())
     torch.testing.assert_close(augment.to_gray(flat).mean((1, 2, 3)), augment.to_gray(x).mean((1, 2, 3)))
-    pale = augment.color_jitter(x, saturation=0.5, rng=seeded())
+    pale = augment.color_jitter(x, Jitter(saturation=0.5), rng=seeded())
     torch.testing.assert_close(augment.to_gray(pale), augment.to_gray(x))
     assert (pale - x).abs().max() > 0.01
-    assert torch.equal(augment.color_jitter(x, rng=seeded()), x)
+    assert torch.equal(augment.color_jitter(x, Jitter(), rng=seeded()), x)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda x, prob, rng: augment.color_jitter(x, brightness=0.4, contrast=0.4, hue=0.1, prob=prob, rng=rng),
+        lambda x, prob, rng: augment.color_jitter(x, Jitter(brightness=0.4, contrast=0.4, hue=0.1), prob=prob, rng=rng),
         lambda x, prob, rng: augment.grayscale(x, prob=prob, rng=rng),
         lambda x, prob, rng: augment.solarize(x, prob=prob, rng=rng),
         lambda x, prob, rng: augment.gaussian_blur(x, prob=prob, rng=rng, sigma=(0.5, 2.0)),
@@ -215,23 +216,25 @@ def test_blur_is_a_gaussian():
 
 def test_recolor_does_what_the_single_changes_do():
     x = 0.3 + 0.3 * torch.rand(64, 3, 4, 4, generator=seeded())  # nothing is cut at 0 or 1
-    factor = (augment.recolor(x, brightness=0.5, rng=seeded()) / x).flatten(1)
+    factor = (augment.recolor(x, Jitter(brightness=0.5), rng=seeded()) / x).flatten(1)
     assert torch.allclose(factor, factor[:, :1], atol=1e-4) and factor.min() < 0.7 and factor.max() > 1.3
-    flat = augment.recolor(x, contrast=0.5, rng=seeded())
+    flat = augment.recolor(x, Jitter(contrast=0.5), rng=seeded())
     assert torch.allclose(augment.to_gray(flat).mean((2, 3)), augment.to_gray(x).mean((2, 3)), atol=1e-4)
     spread = augment.to_gray(flat).flatten(1).std(1) / augment.to_gray(x).flatten(1).std(1)
     assert spread.min() < 0.7 and spread.max() > 1.3
-    turned = augment.recolor(x, hue=0.5, saturation=0.5, rng=seeded())
+    turned = augment.recolor(x, Jitter(hue=0.5, saturation=0.5), rng=seeded())
     torch.testing.assert_close(augment.to_gray(turned), augment.to_gray(x), atol=1e-4, rtol=0)
     assert not torch.allclose(turned, x, atol=0.05)
-    torch.testing.assert_close(augment.recolor(x, rng=seeded()), x, atol=1e-5, rtol=0)
-    pale = augment.recolor(x, gray_prob=1.0, rng=seeded())
+    torch.testing.assert_close(augment.recolor(x, Jitter(), rng=seeded()), x, atol=1e-5, rtol=0)
+    pale = augment.recolor(x, Jitter(), gray_prob=1.0, rng=seeded())
     torch.testing.assert_close(pale, augment.to_gray(x).expand(-1, 3, -1, -1), atol=1e-4, rtol=0)
 
 
 def test_recolor_leaves_the_rest_alone_and_stays_in_range():
     x = torch.rand(400, 3, 4, 4, generator=seeded())
-    y = augment.recolor(x, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, prob=0.8, gray_prob=0.2, rng=seeded())
+    y = augment.recolor(
+        x, Jitter(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2), prob=0.8, gray_prob=0.2, rng=seeded()
+    )
     same = (x - y).abs().amax((1, 2, 3)) < 1e-4
     assert 0.1 < float(same.float().mean()) < 0.22  # 0.2 x 0.8
     gray = (y.amax(1) - y.amin(1)).amax((1, 2)) < 1e-4

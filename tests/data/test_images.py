@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -300,3 +301,18 @@ def test_real_photographs_and_tables(tmp_path):
     assert len(digits) == 60 and digits.class_names[3] == "3"
     tiny = load(SHARED / "tinyimagenet/val.parquet", tmp_path, size=64, limit=60)
     assert len(tiny) == 60 and tiny.num_classes == 50 and (tiny.sizes == 64).all()
+
+
+def test_a_limit_below_one_is_refused(tmp_path):
+    folder = write_folder(tmp_path / "photos", count=4)
+    for limit in (0, -3):
+        with pytest.raises(UsageError, match=f"--limit {limit}: use at least 1 image"):
+            load(folder, tmp_path, limit=limit)
+
+
+def test_classes_that_occur_are_counted(tmp_path):
+    """Numbers from a file may begin at 1, or leave some out."""
+    images = load(write_folder(tmp_path / "photos", count=8), tmp_path)
+    numbered = replace(images, labels=np.array([1, 3] * 4), class_names=("0", "1", "2", "3"))
+    assert numbered.summary().endswith("2 classes") and numbered.num_classes == 4
+    assert numbered.class_of(0) == "1" and replace(numbered, labels=np.full(8, -1)).class_of(0) is None

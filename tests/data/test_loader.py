@@ -52,7 +52,8 @@ def test_resume_is_exact_to_the_sample_from_any_step(images):
     for stop in (0, 1, 5, 6, 7, 12):
         first = Loader(images, 16, seed=2)
         take(first, stop)
-        second = Loader(images, 16, seed=2, prefetch=3)
+        second = Loader(images, 16, seed=2)
+        second.prefetch = 3
         second.load_state_dict(first.state_dict())
         rest = [samples.index for samples in take(second, 15 - stop)]
         assert all(torch.equal(a, b) for a, b in zip(rest, whole[stop:], strict=True))
@@ -66,13 +67,14 @@ def test_ranks_together_see_what_one_process_sees(images):
         assert torch.equal(whole.x, torch.cat([left.x, right.x]))
 
 
-def test_last_batch_kept_or_dropped_and_order_without_shuffle(images):
-    assert len(Loader(images, 25, seed=0)) == 4
-    loader = Loader(images, 25, seed=0, drop_last=False, shuffle=False)
-    batches = take(loader, 6)
-    assert [len(samples) for samples in batches] == [25, 25, 25, 25, 3, 25]
-    assert torch.cat([samples.index for samples in batches[:5]]).tolist() == list(range(103))
-    assert len(Loader(images, 25, seed=0, drop_last=False, world=2, rank=1)) == 2
+def test_the_last_smaller_batch_of_an_epoch_is_left_out(images):
+    loader = Loader(images, 25, seed=0)
+    assert len(loader) == 4
+    batches = take(loader, 5)
+    assert [len(samples) for samples in batches] == [25] * 5
+    assert len(torch.cat([samples.index for samples in batches[:4]]).unique()) == 100
+    assert (loader.epoch, loader.step) == (1, 1)
+    assert len(Loader(images, 25, seed=0, world=2, rank=1)) == 2
 
 
 def test_without_labels(images):

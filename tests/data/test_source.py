@@ -215,6 +215,12 @@ def test_numbering_of_labels():
     labels, names = number_labels([900_000_001, 17])
     assert labels.tolist() == [1, 0] and names == ("17", "900000001")
     assert number_labels([None, ""]) == (None, None)
+    missing = float("nan")  # as pandas writes it
+    assert number_labels([1.0, missing, 0.0])[0].tolist() == [1, -1, 0]
+    labels, names = number_labels(["owl", missing])
+    assert labels.tolist() == [0, -1] and names == ("owl",)
+    assert number_labels([missing, None]) == (None, None)
+    assert number_labels([[1, 2], [3]]) == (None, None)
 
 
 def test_missing_paths_suggest_what_is_there(tmp_path, monkeypatch):
@@ -278,6 +284,8 @@ def test_hub_data(monkeypatch):
         source = open_source(path)
         assert len(source) == 2 and source.raw(1) == png(1)
         assert source.labels.tolist() == [1, 0] and source.class_names == ("ape", "bee")
+    with pytest.raises(UsageError, match=r"hf:someone/apes: no column 'lable', but picture, label. Did you mean"):
+        open_source("hf:someone/apes", labels=LabelSpec(label_column="lable"))
     with pytest.raises(UsageError, match=r"unreachable.*HF_HOME"):
         open_source("hf:down/net")
     with pytest.raises(UsageError, match="Unknown split"):
@@ -302,3 +310,54 @@ def test_content_survives_a_copy_and_identity_does_not(tmp_path):
 def test_taking_rows():
     source = open_source("toy:shapes?n=20&size=8").take(np.array([5, 2]))
     assert source.paths == ["train/000005", "train/000002"] and len(source.labels) == 2
+
+
+def test_parquet_files_that_do_not_belong_together(tmp_path):
+    image = [{"bytes": png(i), "path": f"{i}.png"} for i in range(2)]
+    for name, other, missing in (
+        ("picture", {"picture": [png(3)], "label": [1]}, "image"),
+        ("unlabelled", {"image": image}, "label"),
+        ("meta", {"id": [1]}, "image"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        table(folder / "a.parquet", image=image, label=[0, 1])
+        table(folder / "b.parquet", **other)
+        with pytest.raises(UsageError, match=rf"b\.parquet has no column '{missing}'.*Give one file.*a\.parquet"):
+            open_source(str(folder))
+
+
+def test_parquet_without_rows_and_with_a_damaged_group(tmp_path):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    with pytest.raises(UsageError, match="0 images, for it has no rows"):
+        open_source(table(tmp_path / "a.parquet", image=pa.array([], kind)))
+    path = tmp_path / "b.parquet"
+    table(path, image=[png(i) for i in range(40)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60] + bytes(len(whole) // 3) + whole[60 + len(whole) // 3 :])
+    source = open_source(str(path))
+    with pytest.raises(UsageError, match=r"b\.parquet: damaged parquet file"):
+        source.raw(0)
+
+
+def test_columns_of_what_has_none_are_refused(tmp_path):
+    fill(tmp_path / "photos", ["x/1.png", "y/2.png"])
+    for spec, column in ((LabelSpec(label_column="kind"), "kind"), (LabelSpec(split_column="fold"), "fold")):
+        with pytest.raises(UsageError, match=f"have no column '{column}'. Give the table that has: --labels"):
+            open_source(str(tmp_path / "photos"), labels=spec)
+    assert open_source(str(tmp_path / "photos"), labels=LabelSpec()).class_names == ("x", "y")
+
+
+def test_an_empty_path_is_not_the_working_folder(tmp_path, monkeypatch):
+    fill(tmp_path, ["1.png"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="the path of the data is empty"):
+        open_source("")
+
+
+def test_rows_that_contradict_each_other_count_as_unlabelled(tmp_path):
+    fill(tmp_path / "photos", ["1.png", "2.png", "3.png"])
+    (tmp_path / "l.csv").write_text("path,label\n1.png,a\n1.png,b\n2.png,b\n2.png,b\n3.png,a\n1.png,a\n")
+    source = open_source(str(tmp_path / "photos"), labels=LabelSpec(str(tmp_path / "l.csv")))
+    assert source.labels.tolist() == [-1, 1, 0] and source.class_names == ("a", "b")
+    assert "1 paths have rows with different labels, such as '1.png'" in source.notes[0]

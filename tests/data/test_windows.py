@@ -85,7 +85,7 @@ def test_stream_is_shuffled_and_resumes_to_the_window(episodes: Episodes) -> Non
     def take(stream: Stream, count: int) -> list[torch.Tensor]:
         batches = iter(stream)
         found = [clips.index for clips in itertools.islice(batches, count)]
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
         return found
 
     whole = take(Stream(windows, 4, seed=3), 12)

@@ -70,3 +70,10 @@ def test_unrelated_features_have_no_duplicates() -> None:
 def test_threshold_is_a_cosine() -> None:
     with pytest.raises(ValueError, match="cosine"):
         near_duplicates(torch.eye(3), 95)
+
+
+def test_a_single_image_is_like_itself() -> None:
+    """Its mean is itself, so nothing would be left of it."""
+    z = torch.randn(1, 8, generator=torch.Generator().manual_seed(0)) + 5
+    index, query = centered(z, z)
+    assert float(search(index, query, 1)[0]) == pytest.approx(1.0)

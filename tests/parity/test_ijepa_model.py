@@ -54,7 +54,7 @@ def predictions(
 
 def coordinates(encoder: Encoder, images: Tensor, masks: list[Tensor]) -> Tensor:
     """Coordinates [B, T, K, 2] of target masks."""
-    return encoder.grid(images).coords()[torch.stack(masks, 1)]
+    return encoder.grid(tuple(images.shape[2:])).coords()[torch.stack(masks, 1)]
 
 
 def predictor_states(encoder: Encoder, predictor: Predictor, seen: list[Tokens], images: Tensor, masks: list[Tensor]):

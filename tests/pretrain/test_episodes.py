@@ -137,7 +137,7 @@ def test_encodes_and_imagines(rooms: Path, model: Model) -> None:
     future[:, 0].sum().backward()
     assert actions.grad is not None
     assert actions.grad[:, 0].abs().max() > 0 and actions.grad[:, 1:].abs().max() == 0  # nothing sees the future
-    assert model.embed(episode.frames[0]).shape == (1, 16)
+    assert model.embed(episode.frames[0]).shape == (1, 8), "the latent, not what the encoder is before its head"
     with pytest.raises(UsageError, match=r"frames are \[3, 24, 24, 3\]; expected"):
         model.encode(frames[0])
 

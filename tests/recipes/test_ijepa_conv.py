@@ -1,5 +1,6 @@
 """ijepa_conv: what is hidden stays hidden, and what the loss is made of."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_sigreg_looks_at_places_apart_and_at_all_in_turn() -> None:
     """A representation of places alone, the same for every image, is as bad for SIGReg as a single point."""
     _, model, batch = built()
     seen: list[torch.Tensor] = []
-    model.sigreg = lambda z, step: seen.append(z.detach()) or z.sum() * 0  # type: ignore[assignment,func-returns-value,return-value]
+    model.sigreg = lambda z, step: seen.append(z.detach()) or z.sum() * 0
     for step in range(9):
         model(batch, step)
     assert all(z.shape == (4, 8, 8) for z in seen)
@@ -108,8 +109,8 @@ def test_place_maps_cells_of_one_crop_to_the_grid_of_the_other() -> None:
 
 
 @pytest.mark.parametrize("variant", [ijepa_conv.small32, ijepa_conv.small64, ijepa_conv.tiny])
-def test_variants_have_a_grid_of_four_by_four(variant: object) -> None:
-    cfg = variant()  # type: ignore[operator]
+def test_variants_have_a_grid_of_four_by_four(variant: Callable[[], Config]) -> None:
+    cfg = variant()
     recipe = ijepa_conv.build(cfg)
-    assert recipe.model.encoder.grid((cfg.image, cfg.image)).shape == (4, 4)  # type: ignore[union-attr,operator]
+    assert recipe.model.get_submodule("encoder").grid((cfg.image, cfg.image)).shape == (4, 4)
     assert recipe.latents is not None

@@ -129,6 +129,12 @@ def test_mask_sheet_for_any_grid_and_number_of_targets() -> None:
     mask = Mask(torch.tensor([[0, 1], [7, 8]]), torch.tensor([[[3, 4], [4, 5]], [[0, 4], [1, 2]]]))
     figure = mask_sheet([picture(side=24), picture(side=24)], mask, grid)
     assert "Encoder sees 2 of 9 patches" in texts(figure) and "2 targets of 2 patches" in texts(figure)
+    assert "Predictor's task, target 2" in texts(figure)
+    others = [picture(90, side=24), picture(90, side=24)]
+    figure = mask_sheet([picture(side=24), picture(side=24)], mask, grid, others)
+    assert len(figure.axes) == 6 and "2 targets of 2 patches, another crop" in texts(figure)
+    shown = figure.axes[2].get_images()[0].get_array()
+    assert shown is not None and abs(int(shown[-1, -1, 0]) - round(0.45 * 90 + 0.55 * 255)) <= 1, "of the other crop"
     with pytest.raises(ValueError, match="does not divide"):
         context_picture(picture(side=16), torch.tensor([0]), grid)
 

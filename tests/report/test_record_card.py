@@ -105,3 +105,18 @@ def test_flatten_names_nested_values() -> None:
         ("a.c", "none"),
         ("d", "yes"),
     ]
+
+
+def test_a_probe_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """As `craik probe --unsupervised -o RUN/probe.json` leaves one."""
+    run = write_run(tmp_path / "a", metric_rows())
+    (run / "probe.json").write_text('{"effective_rank": 3.0}')
+    with pytest.raises(UsageError, match=r"probe\.json: no result of craik probe \(num_classes, num_test"):
+        Record.read(run)
+
+
+def test_a_model_folder_has_nothing_to_report(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [])
+    (run / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match="is a model folder, not a run"):
+        Record.read(run)

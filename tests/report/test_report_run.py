@@ -59,6 +59,13 @@ def test_a_convnet_has_no_attention_and_no_masks(tmp_path: Path) -> None:
     assert "no attention" in text
 
 
+def test_a_masked_convnet_shows_both_crops(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "ijepa_conv:tiny")
+    text = report(run, limit=16).read_text()
+    assert names(run) == {"curves", "pca", "masks", "neighbors", "map", "similarity", "spectrum"}
+    assert "Targets are of another crop" in text
+
+
 def test_data_that_is_gone_leaves_the_curves_and_says_so(tmp_path: Path) -> None:
     run = small(tmp_path / "run", str(tmp_path / "gone"))
     text = report(run).read_text()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import craik
+from craik.codec import encode
 from craik.errors import UsageError
 from craik.pretrain import Budget, Conduct, Data, Init, pretrain
 from craik.pretrain.options import absolute
@@ -18,6 +20,7 @@ from craik.recipes import find
 from craik.train import checkpoint
 from craik.train.run import RunFolder
 from tests.photos import write_photos
+from tests.report.runs import probe_json
 from tests.train.runs import DATA, MICRO, quiet, resume_micro, run_micro, same, weights
 
 
@@ -83,6 +86,35 @@ def test_other_config_is_refused_and_named(whole: Path) -> None:
     with pytest.raises(UsageError, match=r"encoder\.depth: 2 -> 3"):
         resume_micro(whole, overrides=changed)
     resume_micro(whole, overrides=config)
+
+
+def test_a_run_of_an_older_version_loads_and_goes_on(tmp_path: Path) -> None:
+    """Its config has none of the fields that came since; those that nobody knows are still refused."""
+    out = run_micro(tmp_path / "a", steps=6, conduct=Conduct(device="cpu", checkpoint_every=3)).folder
+    expected = weights(out)
+    for path in (out / "config.json", out / "model" / "config.json"):
+        record = json.loads(path.read_text())
+        del record["config"]["masks"]["num_contexts"], record["config"]["masks"]["allow_overlap"]
+        del record["config"]["together"]
+        path.write_text(json.dumps(record))
+    assert craik.load(out).recipe.model.encoder.width == 24
+    config = find(MICRO).config
+    assert resume_micro(out, from_step=3, overrides=encode(config)).outcome.step == 6
+    assert same(weights(out), expected)
+    record = json.loads((out / "config.json").read_text())
+    record["config"]["masks"]["num_context"] = 2
+    (out / "config.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=r"config\.masks: unknown num_context; known are .*num_contexts"):
+        resume_micro(out)
+
+
+def test_probes_of_the_weights_before_do_not_outlive_them(tmp_path: Path) -> None:
+    out = run_micro(tmp_path / "a", steps=6, conduct=Conduct(device="cpu", checkpoint_every=3)).folder
+    (out / "probe.json").write_text(json.dumps(probe_json()))
+    resume_micro(out)
+    assert (out / "probe.json").exists(), "a finished run stays as it is"
+    resume_micro(out, from_step=3)
+    assert not (out / "probe.json").exists()
 
 
 def test_other_data_is_refused(whole: Path, tmp_path: Path) -> None:

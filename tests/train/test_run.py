@@ -168,3 +168,20 @@ def test_resume_on_another_device_keeps_the_arithmetic(tmp_path: Path) -> None:
     run_micro(tmp_path / "a", steps=2, conduct=Conduct(device="cpu", precision=Precision.bf16))
     stored = decode(Conduct, RunFolder(tmp_path / "a").config["conduct"])
     assert stored.precision is Precision.bf16
+
+
+def test_a_damaged_record_is_refused_or_left_out(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "a", CONFIG)
+    (run.path / "metrics.jsonl").write_text('{"step": 1}\nnull\n[1]\n"x"\n{"step"\n{"step": 2}\n')
+    assert list(run.rows("metrics")) == [{"step": 1}, {"step": 2}]
+    run.rewind(1)
+    assert list(run.rows("metrics")) == [{"step": 1}]
+    for content, message in (
+        ("[]", "holds no JSON object"),
+        ("{", "cannot be read"),
+        (json.dumps({**CONFIG, "steps": "ten"}), "steps cannot be what Craik wrote"),
+        (json.dumps({**CONFIG, "data": []}), "data cannot be what Craik wrote"),
+    ):
+        run.config_path.write_text(content)
+        with pytest.raises(UsageError, match=message):
+            RunFolder.open(run.path)

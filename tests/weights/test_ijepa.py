@@ -122,7 +122,7 @@ def test_a_table_that_is_not_square_needs_the_image_size(tmp_path: Path) -> None
     tensors = published(encoder())
     tensors["module.pos_embed"] = torch.randn(1, 12, 48)
     path = save({"encoder": tensors}, tmp_path / "a.pt")
-    with pytest.raises(UsageError, match=r"12 positions, not a square.*--image-size"):
+    with pytest.raises(UsageError, match=r"12 positions, not a square.*load\(path, image_size=\(H, W\)\)"):
         load(path, "encoder", heads=4)
     loaded = load(path, "encoder", heads=4, image_size=(24, 32))
     out: Tokens = loaded.encoder(torch.randn(1, 3, 24, 32))
@@ -191,15 +191,21 @@ def test_empty_and_missing(tmp_path: Path, name: str) -> None:
 
 
 def test_random_damage_is_never_a_traceback(tmp_path: Path) -> None:
-    """Bytes flipped at the front, where the structure is: refused, or read as something, but no other error."""
+    """Bytes flipped at the front, where the structure is: refused, or read as what it was, but no other error."""
     whole = save(entries(jepa()), tmp_path / "a.pt").read_bytes()
     rng = torch.Generator().manual_seed(0)
+    refused = read = 0
     for _ in range(60):
         damaged = bytearray(whole)
         for place in torch.randint(0, 4000, (20,), generator=rng).tolist():
             damaged[place] = int(torch.randint(256, (), generator=rng))
         (tmp_path / "b.pt").write_bytes(damaged)
         try:
-            load(tmp_path / "b.pt", heads=4)
-        except UsageError:
-            continue
+            found = load(tmp_path / "b.pt", heads=4)
+        except UsageError as error:
+            assert "b.pt" in str(error)
+            refused += 1
+        else:
+            assert found.encoder.width == 48
+            read += 1
+    assert refused + read == 60 and refused > 30

@@ -1,0 +1,44 @@
+"""A predictor for worlds of which one frame shows the whole state: what an action changes is added to the latent."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualPredictor(nn.Module):
+    """Next latent = latent + a matrix x action + a small network of latent and action. Looks at one frame.
+
+    The matrix is what free motion is; the network begins at nothing and learns where it is otherwise.
+
+    Args:
+        width: Features of a latent D.
+        action_width: Features of an action A.
+        hidden: Width of the hidden layers.
+        depth: Hidden layers.
+        sharpness: Multiplies the first weights of the first layer. Fresh networks are smooth, and whether a step meets
+            a wall is decided within a pixel of some sixty; at 5 the error twelve steps ahead fell by a fifth
+            (results/two_rooms).
+    """
+
+    def __init__(
+        self, width: int, action_width: int, hidden: int = 256, depth: int = 3, sharpness: float = 5.0
+    ) -> None:
+        super().__init__()
+        widths = [width + action_width, *[hidden] * depth]
+        layers: list[nn.Module] = []
+        for ins, outs in pairwise(widths):
+            layers += [nn.Linear(ins, outs), nn.SiLU()]
+        first = layers[0]
+        with torch.no_grad():
+            for parameter in first.parameters():
+                parameter.mul_(sharpness)
+        self.net = nn.Sequential(*layers, nn.Linear(hidden, width))
+        self.free = nn.Linear(action_width, width, bias=False)
+        for parameter in self.net[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, latents: Tensor, cond: Tensor) -> Tensor:
+        """Next latents [..., D] of latents [..., D] and actions [..., A]."""
+        out: Tensor = latents + self.free(cond) + self.net(torch.cat([latents, cond], -1))
+        return out
