@@ -52,6 +52,10 @@ class Plan:
     """Iterations of the search."""
     cost: Literal["terminal", "summed", "critic"] | None = None
     """Latent distance to the goal at the end of a plan, or over all its steps; or steps to go, by a learned critic."""
+    hold: bool | None = None
+    """Hold one action over a step of the model, or search one for each step of the environment inside."""
+    detour: float | None = None
+    """A random move where a step missed what was imagined by this share of the way, squared; 0 for none."""
     seconds: float | None = None
     """Budget of one decision in one episode [s], in place of a number of iterations."""
     together: int = 10
@@ -104,6 +108,8 @@ def main(arguments: list[str]) -> int:
         samples=options.samples,
         iterations=options.iterations,
         cost=options.cost,
+        detour=options.detour,
+        hold=options.hold,
         seconds=options.seconds,
         data=options.data,
         compare=options.compare,

@@ -59,10 +59,11 @@ def temporal_covariance(z: Tensor, reduce: Reduce = alone) -> Tensor:
     return (off_diagonal / z.shape[-1]).mean()
 
 
-def episode_contrast(z: Tensor) -> Tensor:
+def episode_contrast(z: Tensor, temperature: float = 1.0) -> Tensor:
     """Cross-entropy [nats] of finding the last frame's latent by the first one's among those of the batch z [B, T, D].
 
-    Logits are negative squared distances; both directions, their mean. What tells an episode from others is kept, and
+    Logits are negative squared distances over the temperature, which sets the scale of the latents; both directions,
+    their mean. What tells an episode from others is kept, and
     what changes within it is dropped. Unlike variance and covariance it is not content with many functions of one
     factor: in two rooms the door was read to 1.3 px, and to 4.9 px with those (results/two_rooms).
     Other rows count as other episodes; on several ranks, those of the rank.
@@ -74,7 +75,7 @@ def episode_contrast(z: Tensor) -> Tensor:
     first, last = full_precision(z[:, 0]), full_precision(z[:, -1])
     own = torch.arange(len(z), device=z.device)
     with torch.autocast(z.device.type, enabled=False):
-        logits = -(first.unsqueeze(1) - last).square().sum(-1)  # [B, B]
+        logits = -(first.unsqueeze(1) - last).square().sum(-1) / temperature  # [B, B]
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 

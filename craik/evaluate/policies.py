@@ -20,7 +20,7 @@ from craik.core.world import WorldModel
 from craik.envs.world import Box, Discrete, World, count, shorten, take
 from craik.errors import UsageError
 from craik.evaluate.scenes import Scenes
-from craik.plan import Controller, Plan, Situation
+from craik.plan import Controller, Detour, Plan, Situation, imagine
 from craik.plan.objective import Cost
 
 
@@ -59,6 +59,8 @@ class Planner:
         objective: From goal latents [R, D] to what is wanted.
         history: Frames given to the model.
         seconds: Wall-clock budget of one decision for one episode [s]; R side by side have R times as much.
+        detour: What to do where the world does not follow the plan.
+        hold: Steps of the environment that each planned action is held for; then the model is a `Held` one.
     """
 
     name = "planner"
@@ -70,14 +72,20 @@ class Planner:
         objective: Callable[[Tensor], Cost],
         history: int = 1,
         seconds: float | None = None,
+        detour: Detour | None = None,
+        hold: int = 1,
     ) -> None:
+        self.detour, self.hold = detour, hold
         self.model, self.controller, self.objective = model, controller, objective
-        self.history, self.block, self.seconds = history, controller.block, seconds
+        self.history, self.block, self.seconds = history, hold * controller.block, seconds
 
     def begin(self, world: World[Any], scenes: Scenes, seed: int) -> None:
         """Looks at the pictures of the goals."""
         self.controller.reset()
         self.controller.rng.manual_seed(seed)
+        if self.detour is not None:
+            self.detour.reset()
+            self.detour.rng.manual_seed(seed)
         self.latents: list[Tensor] = []
         self.blocks: list[Tensor] = []
         self.situation: Situation | None = None
@@ -114,15 +122,22 @@ class Planner:
         )
         self.situation = Situation(latents, past)
         self.controller.seconds = None if self.seconds is None else self.seconds * len(latents)
-        actions = self.controller.act(latents, past, self.objective(self.goal))
+        self.controller.act(latents, past, self.objective(self.goal))
         done = self.plan.actions[:, : self.controller.execute]
+        if self.detour is not None:
+            done = self.detour(latents[:, -1], done)
+            self.detour.expect(latents[:, -1], imagine(self.model, self.situation, done.unsqueeze(1))[:, 0, -1])
+        done = done.repeat(1, 1, self.hold)
         self.blocks = [*self.blocks, *done.unbind(1)][-max(1, self.history - 1) :]
+        actions = self.controller.bounds.block(self.block).split(done)
         return actions.detach().cpu().numpy()
 
     def keep(self, rows: np.ndarray) -> None:
         """Forgets the episodes that are over."""
         kept = torch.from_numpy(rows).to(self.goal.device)
         self.controller.keep(kept)
+        if self.detour is not None:
+            self.detour.keep(kept)
         self.goal = self.goal[kept]
         self.latents, self.blocks = ([x[kept] for x in some] for some in (self.latents, self.blocks))
 

@@ -43,7 +43,9 @@ from craik.plan.costs import ReadoutCost as ReadoutCost
 from craik.plan.costs import ReadoutDistance as ReadoutDistance
 from craik.plan.costs import Within as Within
 from craik.plan.costs import latent_scale as latent_scale
+from craik.plan.detour import Detour as Detour
 from craik.plan.gradient import Gradient as Gradient
+from craik.plan.held import Held as Held
 from craik.plan.hierarchy import HierarchicalController as HierarchicalController
 from craik.plan.hierarchy import Pathfinder as Pathfinder
 from craik.plan.hierarchy import SlowModel as SlowModel

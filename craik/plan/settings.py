@@ -33,6 +33,11 @@ class Planning:
     """Iterations of one search."""
     cost: CostName = "summed"
     """Latent distance to the goal at the last step, or its mean over the steps; or steps to go by a learned critic."""
+    hold: bool = False
+    """One action is held over a step of the model, in place of one for each step of the environment inside."""
+    detour: float = 0.0
+    """A random move where a step ended farther from what was imagined than this share of the imagined way, squared;
+    0 for none. See `plan.detour`."""
     frames: int | None = None
     """Frames that are encoded and given to the model; None gives all that it looks at."""
 
@@ -49,6 +54,8 @@ class Planning:
                 f"execute {self.execute}, horizon {self.horizon}, samples {self.samples}, "
                 f"iterations {self.iterations}, frames {self.frames}"
             )
+        if not self.detour >= 0:
+            raise UsageError(f"detour {self.detour}: give a share of the imagined way such as 0.5, or 0 for none")
         if self.solver not in get_args(SolverName) or self.cost not in get_args(CostName):
             raise UsageError(
                 f"solver {self.solver!r} and cost {self.cost!r}: solvers are {', '.join(get_args(SolverName))}; "

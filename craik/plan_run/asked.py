@@ -30,6 +30,8 @@ class Asked:
     samples: int | None = None
     iterations: int | None = None
     cost: CostName | None = None
+    detour: float | None = None
+    hold: bool | None = None
     seconds: float | None = None
     """Wall-clock budget of a decision of one episode [s]."""
     data: Path | None = None
@@ -60,7 +62,7 @@ class Asked:
             UsageError: If they do not go together.
         """
         own: Planning = getattr(recipe, "planning", None) or Planning()
-        names = ("horizon", "execute", "solver", "samples", "iterations", "cost")
+        names = ("horizon", "execute", "solver", "samples", "iterations", "cost", "detour", "hold")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if "horizon" in given and "execute" not in given:
             given["execute"] = max(1, min(own.execute, given["horizon"]))

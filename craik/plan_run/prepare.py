@@ -21,6 +21,8 @@ from craik.evaluate.walks import Walk, judge, walk
 from craik.plan import (
     Controller,
     CriticCost,
+    Detour,
+    Held,
     LatentDistance,
     Objective,
     Term,
@@ -60,16 +62,12 @@ class Prepared:
         if asked.seconds is not None and asked.iterations is None:
             planning = replace(planning, iterations=UNTIL_THE_CLOCK)
         search = planning.search(limits)
-        controller = Controller(
-            subject.model,  # it encodes raw frames
-            search,
-            limits,
-            planning.horizon,
-            torch.Generator(),
-            planning.execute,
-            subject.window.skip,
-        )
-        return Planner(subject.model, controller, self.objective, subject.history, asked.seconds)
+        skip = subject.window.skip
+        hold, block = (skip, 1) if planning.hold else (1, skip)
+        model = Held(subject.model, skip) if planning.hold else subject.model  # either encodes raw frames
+        controller = Controller(model, search, limits, planning.horizon, torch.Generator(), planning.execute, block)
+        detour = Detour(limits, block, torch.Generator(), planning.detour) if planning.detour else None
+        return Planner(model, controller, self.objective, subject.history, asked.seconds, detour, hold)
 
 
 def prepare(subject: Subject, world: World[Any], asked: Asked, say: Callable[[str], None]) -> Prepared:

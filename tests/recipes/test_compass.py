@@ -47,7 +47,7 @@ def test_terms_look_at_their_part_of_the_latent() -> None:
     seen = Trajectory(z, torch.randn(6, 3, 2))
     scene = z[..., 4:]
     expected = {
-        "contrast": episode_contrast(scene),
+        "contrast": episode_contrast(scene, SMALL.temperature),
         "variance": variance(scene.transpose(0, 1)),
         "covariance": covariance(scene.transpose(0, 1)),
         "similarity": temporal_similarity(scene),
