@@ -146,12 +146,12 @@ class PlanReport:
         budget = self.settings["budget"]
         title = f"Goals reached in {self.settings['env']} within {budget} steps [%], 95 % intervals"
         table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
-        table.add_column("policy")
-        for name in ("n", "at any step", "at the last step", "steps", "s/episode", "s/action"):
+        table.add_column("policy", no_wrap=True, min_width=8)
+        for name in ("n", "at any step", "at the last step", "steps", "s/episode"):
             table.add_column(name, justify="right", no_wrap=True)
         for score in self.scores:
             steps = "" if np.isnan(score.steps) else f"{score.steps:.0f}"
-            times = (f"{score.seconds:.2f}", f"{score.seconds_per_action:.3f}")
+            seconds = f"{score.seconds:.2f}"
             thinks = score.policy.startswith("planner") or score.policy == self.rival
             table.add_row(
                 score.policy,
@@ -159,7 +159,7 @@ class PlanReport:
                 score.reached.percent(),
                 score.stayed.percent(),
                 steps,
-                *(times if thinks else ("", "")),
+                seconds if thinks else "",
             )
         return table
 
@@ -195,6 +195,7 @@ class PlanReport:
         p = s["planning"]
         radius = "" if s["success_radius"] is None else f" (radius {s['success_radius']:g})"
         clock = "" if s["seconds"] is None else f", at most {s['seconds']:g} s per decision of an episode"
+        detour = f"detours at {p['detour']:g} of the way" if p["detour"] else "no detours"
         between = s["goal_distance"]
         between = between if isinstance(between, str) else f"{between[0]:g} to {between[1]:g}"
         found = [
@@ -203,7 +204,8 @@ class PlanReport:
             f"budget {s['budget']} steps, frame skip {s['frame_skip']}, history {s['history']}, seed {s['seed']}, "
             f"{s['together']} episodes side by side",
             f"planning: {p['solver']}, {p['samples']} samples x {p['iterations']} iterations, horizon {p['horizon']}, "
-            f"execute {p['execute']}, {p['cost']} cost{clock}",
+            f"execute {p['execute']}, {p['cost']} cost{clock}; one action per model step "
+            f"{'held' if p['hold'] else 'for each step inside'}, {detour}",
             f"starts that satisfied their goal and were drawn again: {self.refused}; outside the range: {self.outside}",
         ]
         found += [c.found.sentence(c.first, c.second) for c in self.compared]
