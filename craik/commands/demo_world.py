@@ -32,7 +32,7 @@ class DemoWorld:
     """Folder to make, for data and run; runs/demo-world, or the next free name."""
     collect: int = 5000
     """Episodes to collect."""
-    steps: int = 900
+    steps: int = 500
     """Optimizer steps."""
     episodes: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 50
     """Episodes to plan in."""

@@ -10,7 +10,7 @@ from tests.commands.conftest import Craik
 
 @pytest.mark.slow
 def test_demo_world(craik: Craik) -> None:
-    said = craik("demo", "world", "--collect", 24, "--steps", 3, "-n", 2, "--json")
+    said = craik("demo", "world", "--collect", 40, "--steps", 3, "-n", 2, "--json")
     assert said.code == 0
     row = json.loads(said.out)
     assert row["run"] == "runs/demo-world/run"
