@@ -14,7 +14,7 @@ from craik.act_run.asked import NAMES, Asked, Mode
 from craik.act_run.assemble import Tasks, assemble, learned_parts
 from craik.act_run.learned import FILE, Actions, check, facts_of, read, write
 from craik.act_run.player import Player
-from craik.act_run.result import ActReport, Beside, Lived
+from craik.act_run.result import ActReport, Lived
 from craik.agent import Agent, CriticTraining, calibrate_reach
 from craik.data.episode import Episodes
 from craik.envs.world import World, take
@@ -25,6 +25,7 @@ from craik.evaluate.policies import Policy, baselines, goal_frames
 from craik.evaluate.scenes import Scenes, draw
 from craik.evaluate.success import wilson
 from craik.plan_run.reachable import APART, NUM, Answers
+from craik.plan_run.report import Compared
 from craik.plan_run.run import Evening, Turn, noted, pair
 from craik.plan_run.subject import Subject, as_bounds, guarded, open_world
 from craik.plan_run.subject import check as check_world
@@ -221,12 +222,12 @@ def elsewhere(state: Any, other: np.ndarray) -> np.ndarray:
     return differ
 
 
-def beside(lives: list[Lived]) -> Iterator[Beside]:
+def beside(lives: list[Lived]) -> Iterator[Compared]:
     """Every two modes on the episodes that both finished."""
     for one, two in combinations(reversed(lives), 2):
         if set(one.score.outcomes.number) & set(two.score.outcomes.number):
             names = one.score.policy, two.score.policy
-            yield Beside(*names, pair(one.score.outcomes, two.score.outcomes))
+            yield Compared(*names, pair(one.score.outcomes, two.score.outcomes))
 
 
 def settings(life: Life, rules: Rules) -> Json:

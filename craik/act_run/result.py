@@ -7,9 +7,8 @@ from typing import Any
 from rich.table import Table
 
 from craik.act_run.player import Deeds
-from craik.evaluate.success import Paired
 from craik.plan_run.reachable import Answers
-from craik.plan_run.report import Score
+from craik.plan_run.report import Compared, Score
 from craik.train.run import Json, finite
 
 
@@ -39,15 +38,6 @@ class Lived:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """Two modes on the same starts and goals."""
-
-    first: str
-    second: str
-    found: Paired
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ActReport:
     """All of it."""
@@ -62,7 +52,7 @@ class ActReport:
     lives: tuple[Lived, ...]
     """The modes that were measured."""
     baselines: tuple[Score, ...]
-    beside: tuple[Beside, ...]
+    beside: tuple[Compared, ...]
     reach: Answers | None
     stopped: bool
     failure: str | None

@@ -100,12 +100,13 @@ def test_mode_2_reaches_its_goals(school: tuple[Agent, Outcome]) -> None:
     assert outcome.report.reasons == {Why.TOLD: 9 * NUM}
 
 
-def test_mode_1_learns_from_it_and_asks_the_model_far_less(school: tuple[Agent, Outcome]) -> None:
+def test_mode_1_learns_from_it_and_takes_a_fraction_of_the_time(school: tuple[Agent, Outcome]) -> None:
     agent, planned = school
     outcome = live(agent, "react", seed=3)
     assert outcome.reached >= 0.9
     assert outcome.report.share_reacting == 1
-    assert outcome.report.seconds_per_reaction > 0 and planned.report.seconds_per_search > 0
+    tries = [outcome, *(live(agent, "react", seed=3) for _ in range(4))]  # the quickest: others may use the machine
+    assert min(one.report.seconds_per_reaction for one in tries) < 0.5 * planned.report.seconds_per_search
     calls = agent.perception.model.calls
     live(agent, "react", seed=3, steps=4)
     assert agent.perception.model.calls - calls == 4 * 2, "one step to propose, one to be surprised by"
