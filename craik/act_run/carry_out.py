@@ -117,6 +117,8 @@ def begin(asked: Asked, say: Say, training: CriticTraining | None) -> Life:
     world = guarded(open_world(planning.env, subject.model.recipe.view.size), planning.env)
     for note in check_world(subject, world, planning.env):
         say(note)
+    if subject.planning.hold or subject.planning.detour:
+        say("the recipe plans with held actions or detours, which an agent does not have yet: see craik plan for those")
     goal_frames(world, draw(world, 2, planning.seed, planning.distance))  # a goal that cannot be shown is told now
     bounds, rng = as_bounds(world.action), torch.Generator().manual_seed(planning.seed)
     task = Tasks(subject.planning, bounds, subject.window.skip, planning.seconds)
