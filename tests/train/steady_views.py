@@ -14,11 +14,11 @@ from craik.train.recipe import Recipe, Samples
 def views() -> Config:
     """The tiny variant: a ConvNet and a projector, both with batch norm.
 
-    AdamW moves a weight by the whole learning rate however small its gradient is, rounding included; a large eps
-    keeps the comparison to gradients that are more than that.
+    AdamW moves a weight by the whole learning rate however small its gradient is, rounding included; with an eps
+    above the gradients its moves follow their size, as the comparison wants.
     """
     config = lejepa.tiny()
-    return replace(config, optim=replace(config.optim, eps=1e-2))
+    return replace(config, optim=replace(config.optim, eps=1e-1))
 
 
 def build(config: Config) -> Recipe:
