@@ -19,10 +19,13 @@ from torch import Tensor, nn
 from craik import __version__, weights
 from craik.codec import decode, encode
 from craik.core.world import WorldModel
+from craik.data.clip import Clip
 from craik.data.decode import UnreadableImage
 from craik.data.decode import decode as decode_image
+from craik.data.episode_video import require_video
 from craik.data.hub import network_errors
 from craik.data.images import ImageData
+from craik.data.video import UnreadableVideo, read_frames, survey
 from craik.errors import UsageError
 from craik.evaluate.features import Featurizer, Pool, extract
 from craik.nn.perception import Latents
@@ -84,10 +87,12 @@ class Model:
         return Featurizer(encoder, view.size, view.mean, view.std, pool, self.device)
 
     def embed(self, images: Images, *, pool: str = "mean", batch: int = 256) -> NDArray[np.float32]:
-        """Embeddings of images.
+        """Embeddings of images, or of videos where the model takes these.
 
         Args:
-            images: A path, a PIL image, a uint8 array [H, W, 3], a list of these, or an ImageData.
+            images: A path, a PIL image, a uint8 array [H, W, 3], a list of these, or an ImageData. A model of videos
+                takes paths of videos, of which it sees the clip in the middle, and arrays [T, H, W, 3] of as many
+                frames as its clips have; an image stands still for it.
             pool: "mean" over the tokens of the last layer [B, D], "last4" for the means of the last four layers
                 side by side [B, 4 D], "tokens" for all tokens [B, N, D].
             batch: Images at a time.
@@ -98,7 +103,10 @@ class Model:
         featurizer = self.featurizer(parse_pool(pool))
         if isinstance(images, ImageData):
             return extract(featurizer, images, batch=batch).numpy()
-        return embed_pictures(featurizer, images if isinstance(images, list) else [images], batch)
+        items = images if isinstance(images, list) else [images]
+        if self.recipe.clip is not None:
+            return embed_clips(featurizer, items, self.recipe.clip, batch)
+        return embed_pictures(featurizer, items, batch)
 
     @property
     def world(self) -> WorldModel:
@@ -441,6 +449,45 @@ def embed_pictures(featurizer: Featurizer, items: list[Any], batch: int) -> NDAr
             out[rows] = features
     assert out is not None
     return out
+
+
+def embed_clips(featurizer: Featurizer, items: list[Any], clip: Clip, batch: int) -> NDArray[np.float32]:
+    """Features of videos, arrays of frames, and images that stand still, in their order."""
+    if not items:
+        raise UsageError("no videos to embed: the list is empty")
+    side = 2 * featurizer.image_size
+    parts = [as_clip(item, clip, side) for item in items]
+    clips = ImageData(
+        pixels=np.stack([frames for frames, _ in parts]),
+        sizes=np.array([size for _, size in parts], dtype=np.int32),
+        name="videos",
+        paths=[f"video {i}" for i in range(len(parts))],
+    )
+    return extract(featurizer, clips, batch=max(1, batch // clip.frames)).numpy()
+
+
+def as_clip(item: Any, clip: Clip, side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """One clip on canvases, uint8 [T, S, S, 3], and the (height, width) of its original [px]."""
+    if isinstance(item, str | Path) and Path(item).is_file():
+        require_video(f"{item} may be a video")
+        try:
+            track = survey(Path(item))
+            if not clip.places(track):
+                raise UsageError(
+                    f"{item}: {track.seconds:.2f} s, and a clip spans {clip.seconds:.2f} s; give a longer one"
+                )
+            frames = read_frames(Path(item), track.stamps[clip.pick(track, 0.5)], side)
+        except UnreadableVideo as error:
+            raise UsageError(f"{item}: cannot be read as a video ({error.reason})") from None
+        return frames, (track.height, track.width)
+    if isinstance(item, np.ndarray) and item.ndim == 4:
+        if len(item) != clip.frames:
+            raise UsageError(f"{len(item)} frames, and the model takes clips of {clip.frames}: [T, H, W, 3]")
+        pictures = [as_picture(frame) for frame in item]
+    else:
+        pictures = [as_picture(item)] * clip.frames
+    canvases = squash(pictures, side)
+    return canvases.take(np.arange(clip.frames)), (pictures[0].height, pictures[0].width)
 
 
 def squash(pictures: list[Image.Image], side: int) -> ImageData:

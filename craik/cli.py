@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "embed": ("RUN PATH -o FILE", "features of images as npz, parquet or safetensors"),
     "search": ("RUN QUERY --in PATH", "the images most like a query, as a contact sheet"),
     "dedup": ("RUN PATH", "groups of near-duplicates"),
+    "surprise": ("RUN CLIP...", "surprise over time in a video; --physics: what cannot be"),
     "report": ("RUN", "pictures and one HTML file"),
     "collect": ("ENV -o DATA", "episodes from a simulated world; asked again, it goes on"),
     "import": ("SRC -o DATA", "recorded trajectories: npz, HDF5, parquet, LeRobot"),

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 from craik import api
+from craik.data.clip import Clip
+from craik.data.clips import load_clips
 from craik.data.decode import UnreadableImage
 from craik.data.decode import decode as decode_image
 from craik.data.images import ImageData, load_images
@@ -34,8 +36,19 @@ class Source:
     max_bad_fraction: float = 0.05
 
 
-def read(source: Source, view: int, *, labels_required: bool = False) -> ImageData:
-    """The images of a source, kept at the size that the view of a model needs."""
+def read(source: Source, view: int, clip: Clip | None = None, *, labels_required: bool = False) -> ImageData:
+    """The images of a source, kept at the size that the view of a model needs; clips where the model takes these."""
+    if clip is not None:
+        return load_clips(
+            source.path,
+            clip=clip,
+            view=view,
+            labels=source.labels,
+            split=source.split,
+            limit=source.limit,
+            max_bad_fraction=source.max_bad_fraction,
+            labels_required=labels_required,
+        )
     side = storage_side(source.path, view, labels=source.labels, split=source.split)
     return load_images(
         source.path,
@@ -52,7 +65,7 @@ def hits(
     source: Source, images: ImageData, rows: Sequence[int], scores: Sequence[float | None] | None = None
 ) -> list[Hit]:
     """Some images as a contact sheet shows them, with their cosines where these are given."""
-    pictures = originals(source, [images.paths[i] for i in rows])
+    pictures = {} if images.moving else originals(source, [images.paths[i] for i in rows])
     scores = scores or [None] * len(rows)
     found = []
     for row, score in zip(rows, scores, strict=True):
@@ -81,8 +94,9 @@ def originals(source: Source, paths: Sequence[str], side: int = 256) -> dict[str
 
 
 def unsquash(images: ImageData, row: int) -> Picture:
-    """A stored canvas in the aspect of its original, uint8 [H, W, 3]."""
+    """A stored canvas in the aspect of its original, uint8 [H, W, 3]; of a clip its middle frame."""
     canvas, (height, width) = images.take(np.array([row]))[0], images.sizes[row].tolist()
+    canvas = canvas[len(canvas) // 2] if images.moving else canvas
     scale = images.side / max(height, width)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     return np.asarray(Image.fromarray(canvas).resize(size))

@@ -3,13 +3,15 @@
 configurator   TaskSpec from the numbers of `craik.plan.settings.Planning`
 perception     the run's encoder, with as many frames as its predictor looks at
 world model    its rollout; the band of surprise is measured on fresh episodes
-cost           latent distance, and a critic trained on encoded and imagined states
+cost           latent distance, and the run's own critic, or one trained on encoded and imagined states
 memory         of moments; it is the critic's replay
-actor          the search of the planning settings, and a policy that is taught by it
+actor          the search of the planning settings, and a policy that is taught by it; where actions are held, both
+               choose single ones
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,6 @@ from craik.agent import (
     Agent,
     Band,
     CostModule,
-    CriticReport,
     CriticTraining,
     IntrinsicCost,
     Memory,
@@ -40,6 +41,7 @@ from craik.evaluate.walks import walk
 from craik.nn.critic import TemporalDistance
 from craik.nn.policy import ReactivePolicy
 from craik.plan import Bounds, latent_scale, summed, terminal
+from craik.plan.costs import Critic
 from craik.plan.settings import Planning
 from craik.plan_run.prepare import EXPERIENCE_FRAMES, EXPERIENCES, of_episodes, of_walk
 from craik.plan_run.subject import Subject
@@ -47,13 +49,15 @@ from craik.plan_run.subject import Subject
 CAPACITY = 50_000  # moments that are remembered
 HELD_OUT = 24  # episodes that usual surprise is measured on
 SEEDS = {"learn": 1, "held": 2}
+OWN_CRITIC = "critic: the run's own, trained in its second stage"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """What an agent needs beside its world model, measured or learned."""
 
-    critic: TemporalDistance
+    critic: TemporalDistance | None
+    """None takes that of the run."""
     policy: ReactivePolicy
     band: Band
     scale: float
@@ -86,6 +90,8 @@ class Tasks:
             planner=solver,
             seconds=None if self.seconds is None else self.seconds * len(goal),
             block=self.block,
+            hold=planning.hold,
+            detour=planning.detour,
             over=terminal if planning.cost == "terminal" else summed,
             glance=min(3, planning.horizon),
             mode=mode,
@@ -101,14 +107,15 @@ def learned_parts(
     seed: int,
     surprise_rate: float,
     training: CriticTraining | None = None,
-) -> tuple[Parts, CriticReport]:
-    """Train the critic, measure usual surprise and the scale of latents; the policy is not taught yet.
+) -> tuple[Parts, str]:
+    """Train a critic where the run has none, measure usual surprise and the scale of latents; the policy is not taught
+    yet. Beside the parts, how good the critic is.
 
     Args:
         subject: The run.
         world: Where fresh episodes come from.
         bounds: Actions of the world.
-        data: Episodes that the critic learns from; collected anew without.
+        data: Episodes that a critic learns from, even where the run has one; collected anew without.
         rng: Decides weights and batches.
         seed: Decides fresh episodes.
         surprise_rate: Share of usual steps that may count as a surprise.
@@ -131,21 +138,41 @@ def learned_parts(
     except ValueError as error:
         raise UsageError(f"{subject.run} cannot act in {world.name}: {error}") from None
     band = calibrate_surprise(subject.model, held, surprise_rate, subject.history)
-    training = training or CriticTraining(horizon=min(10, subject.planning.horizon))
-    critic, report = fit_critic(known, subject.model, rng, replace(training, history=subject.history))
-    policy = policy_for(latents, bounds, rng, skip).to(latents.device)
-    return Parts(critic, policy, band, scale), report
+    critic, said = None, OWN_CRITIC
+    if subject.critic is None or data is not None:
+        training = training or CriticTraining(horizon=min(10, subject.planning.horizon))
+        critic, report = fit_critic(known, subject.model, rng, replace(training, history=subject.history))
+        said = str(report)
+    policy = policy_for(latents, bounds, rng, num_chosen(subject.planning, skip)).to(latents.device)
+    return Parts(critic, policy, band, scale), said
+
+
+def num_chosen(planning: Planning, skip: int) -> int:
+    """Actions of the environment that are chosen for one step of the model."""
+    return 1 if planning.hold else skip
+
+
+def own_critic(subject: Subject) -> Critic | None:
+    """The critic of a run, as a cost counts: in steps of the model; None where its recipe trains none."""
+    return None if subject.critic is None else partial(model_steps, subject.critic, subject.window.skip)
+
+
+def model_steps(critic: Critic, skip: int, latents: Tensor, goals: Tensor) -> Tensor:
+    """Steps of the model [...] by a critic that counts those of the environment."""
+    return critic(latents, goals) / skip
 
 
 def assemble(subject: Subject, bounds: Bounds, parts: Parts, rng: torch.Generator) -> Agent:
     """The six modules joined; nothing has been lived through yet."""
-    model = subject.model
+    model, critic = subject.model, parts.critic
     return Agent(
         perception=Perception(
             model, prepare=as_frames(model.recipe.view.size), history=subject.history, device=model.device
         ),
         world_model=WorldModel(model, parts.band),
-        cost=CostModule(IntrinsicCost(), parts.scale, parts.critic, steps=float(parts.critic.unit)),
+        cost=CostModule(IntrinsicCost(), parts.scale, critic, float(critic.unit))
+        if critic is not None
+        else CostModule(IntrinsicCost(), parts.scale, own_critic(subject), steps=1.0),
         memory=Memory(CAPACITY),
         actor=Actor(bounds, parts.policy, rng),
     )

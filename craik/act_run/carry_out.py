@@ -11,8 +11,8 @@ import torch
 
 from craik import __version__
 from craik.act_run.asked import NAMES, Asked, Mode
-from craik.act_run.assemble import Tasks, assemble, learned_parts
-from craik.act_run.learned import FILE, Actions, check, facts_of, read, write
+from craik.act_run.assemble import OWN_CRITIC, Tasks, assemble, learned_parts
+from craik.act_run.learned import FILE, Actions, check, facts_of, read, under, write
 from craik.act_run.player import Player
 from craik.act_run.result import ActReport, Lived
 from craik.agent import Agent, CriticTraining, calibrate_reach
@@ -107,7 +107,7 @@ def act(asked: Asked, say: Say, training: CriticTraining | None = None) -> ActRe
 
 
 def begin(asked: Asked, say: Say, training: CriticTraining | None) -> Life:
-    """The agent with what it learned before, or with a critic that it learns now.
+    """The agent with what it learned before, or with the critic of the run, or with one that it learns now.
 
     Raises:
         UsageError: If run and world do not go together, or there is nothing to react by.
@@ -117,8 +117,6 @@ def begin(asked: Asked, say: Say, training: CriticTraining | None) -> Life:
     world = guarded(open_world(planning.env, subject.model.recipe.view.size), planning.env)
     for note in check_world(subject, world, planning.env):
         say(note)
-    if subject.planning.hold or subject.planning.detour:
-        say("the recipe plans with held actions or detours, which an agent does not have yet: see craik plan for those")
     goal_frames(world, draw(world, 2, planning.seed, planning.distance))  # a goal that cannot be shown is told now
     bounds, rng = as_bounds(world.action), torch.Generator().manual_seed(planning.seed)
     task = Tasks(subject.planning, bounds, subject.window.skip, planning.seconds)
@@ -127,7 +125,7 @@ def begin(asked: Asked, say: Say, training: CriticTraining | None) -> Life:
         raise UsageError(f"--policy {path}: no such file. Learn one: craik act {planning.run} --env {planning.env}")
     found = read(path) if path.exists() and not asked.fresh else None
     if found is not None:
-        check(found, subject, path)
+        check(found, subject, subject.planning, path)
         if found.facts.actions != Actions.of(bounds):
             raise UsageError(
                 f"{path} was learned in {found.facts.env}, whose actions have other bounds than those of "
@@ -140,11 +138,13 @@ def begin(asked: Asked, say: Say, training: CriticTraining | None) -> Life:
         agent = assemble(subject, bounds, found.parts(subject.model.device), rng)
         found.teach(agent)
         agent.world_model.band = replace(agent.world_model.band, false_alarm_rate=asked.surprise_rate)
-        return Life(asked, subject, world, agent, task, "critic: learned before", found.facts.episodes)
-    say("training a critic on encoded and imagined states")
+        critic = "critic: learned before" if under(found.tensors, "critic") else OWN_CRITIC
+        return Life(asked, subject, world, agent, task, critic, found.facts.episodes)
+    if subject.critic is None or planning.data is not None:
+        say("training a critic on encoded and imagined states")
     data = None if planning.data is None else Episodes.open(planning.data)
     parts, report = learned_parts(subject, world, bounds, data, rng, planning.seed, asked.surprise_rate, training)
-    life = Life(asked, subject, world, assemble(subject, bounds, parts, rng), task, str(report), 0)
+    life = Life(asked, subject, world, assemble(subject, bounds, parts, rng), task, report, 0)
     life.save()
     return life
 

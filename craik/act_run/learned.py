@@ -1,7 +1,7 @@
 """What an agent learned, as one file beside its world model: written by `craik act`, opened by a control loop.
 
-RUN/agent/learned.safetensors    policy, critic, lessons, usual surprises, costs of reachable goals; the facts about
-                                 them as JSON in its header
+RUN/agent/learned.safetensors    policy, lessons, usual surprises, costs of reachable goals, and a critic where the run
+                                 has none; the facts about them as JSON in its header
 """
 
 import json
@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
-from torch import Tensor, nn
+from torch import Tensor
 
 from craik import plan_run
-from craik.act_run.assemble import Parts, Tasks, assemble
+from craik.act_run.assemble import Parts, Tasks, assemble, num_chosen
 from craik.agent import Agent, Band, policy_for
 from craik.agent.actor import Lesson
 from craik.codec import decode, encode
@@ -87,14 +87,21 @@ class Learned:
     def parts(self, device: torch.device) -> Parts:
         """Policy, critic and band, on a device."""
         sample, rng, facts = torch.randn(2, *self.facts.latent), torch.Generator(), self.facts
-        critic = TemporalDistance(sample, rng, hidden=HIDDEN, depth=DEPTH)
         bounds = facts.actions.bounds
-        block = self.tensors["policy.center"].numel() // bounds.size
-        policy = policy_for(sample, bounds, rng, block, HIDDEN, DEPTH)
-        for name, module in (("critic", critic), ("policy", policy)):
-            module.load_state_dict(under(self.tensors, name))
+        policy = policy_for(sample, bounds, rng, self.num_chosen // bounds.size, HIDDEN, DEPTH)
+        policy.load_state_dict(under(self.tensors, "policy"))
+        critic, weights = None, under(self.tensors, "critic")
+        if weights:
+            critic = TemporalDistance(sample, rng, hidden=HIDDEN, depth=DEPTH)
+            critic.load_state_dict(weights)
+            critic = critic.to(device).eval().requires_grad_(False)
         band = Band(self.tensors["surprises"], facts.surprise_rate, facts.scale)
-        return Parts(critic.to(device).eval().requires_grad_(False), policy.to(device), band, facts.scale)
+        return Parts(critic, policy.to(device), band, facts.scale)
+
+    @property
+    def num_chosen(self) -> int:
+        """Numbers that the policy chooses for one step of the model."""
+        return self.tensors["policy.center"].numel()
 
     def teach(self, agent: Agent) -> None:
         """Give an agent made of the parts what else was learned: lessons, and what is out of reach."""
@@ -133,7 +140,7 @@ def open_agent(run: str | Path, learned: str | Path | None = None, *, device: st
         raise UsageError(f"{path}: no agent has learned anything yet. Let it live: craik act {run} --env ENV")
     found = read(path)
     subject = Subject.open(run, plan_run.Asked(run=run, env=found.facts.env, device=device))
-    check(found, subject, path)
+    check(found, subject, found.facts.planning, path)
     agent = assemble(
         subject, found.facts.actions.bounds, found.parts(subject.model.device), torch.Generator().manual_seed(seed)
     )
@@ -158,24 +165,32 @@ def read(path: Path) -> Learned:
     return Learned(decode(Facts, json.loads(facts), str(path)), tensors)
 
 
-def check(found: Learned, subject: Subject, path: Path) -> None:
-    """Whether it was learned with this world model.
+def check(found: Learned, subject: Subject, planning: Planning, path: Path) -> None:
+    """Whether it was learned with this world model, and by an agent that chose as one with this planning does.
 
     Raises:
         UsageError: If not.
     """
+    wanted = found.facts.actions.bounds.size * num_chosen(planning, subject.window.skip)
     if found.facts.model != subject.fingerprint:
         raise UsageError(
             f"{path} was learned with another world model than that of {subject.run}, which sees the world in other "
             f"latents. Learn anew: craik act {subject.run} --env {found.facts.env} --fresh"
         )
+    if found.num_chosen != wanted:
+        raise UsageError(
+            f"{path} holds a policy that chooses {found.num_chosen} numbers for a step of the model, and the recipe "
+            f"now plans with {wanted}, as actions are {'' if planning.hold else 'not '}held. Learn anew: craik act "
+            f"{subject.run} --env {found.facts.env} --fresh"
+        )
 
 
 def write(path: Path, agent: Agent, facts: Facts) -> None:
     """Write what an agent learned, whole or not at all."""
-    assert isinstance(agent.cost.critic, nn.Module) and agent.actor.policy is not None
-    tensors = {f"critic.{k}": v for k, v in agent.cost.critic.state_dict().items()}
-    tensors |= {f"policy.{k}": v for k, v in agent.actor.policy.state_dict().items()}
+    assert agent.actor.policy is not None
+    tensors = {f"policy.{k}": v for k, v in agent.actor.policy.state_dict().items()}
+    if isinstance(agent.cost.critic, TemporalDistance):  # that of the run lies there
+        tensors |= {f"critic.{k}": v for k, v in agent.cost.critic.state_dict().items()}
     tensors["surprises"] = agent.world_model.band.surprises
     if agent.reachability is not None:
         tensors["reach"] = agent.reachability.costs
@@ -190,15 +205,15 @@ def write(path: Path, agent: Agent, facts: Facts) -> None:
 
 def facts_of(agent: Agent, subject: Subject, env: str, episodes: int) -> Facts:
     """What has to be known of an agent."""
-    critic, actions = agent.cost.critic, Actions.of(agent.actor.bounds)
-    assert isinstance(critic, TemporalDistance)
+    actions, policy = Actions.of(agent.actor.bounds), agent.actor.policy
+    assert policy is not None
     return Facts(
         model=subject.fingerprint,
         env=env,
         episodes=episodes,
         taught=agent.actor.taught,
         actions=actions,
-        latent=tuple(critic.standard.shape),
+        latent=tuple(policy.standard.shape),
         scale=agent.cost.scale,
         surprise_rate=agent.world_model.band.false_alarm_rate,
         reach_rate=None if agent.reachability is None else agent.reachability.false_alarm_rate,

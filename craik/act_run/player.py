@@ -28,8 +28,10 @@ class Deeds:
     """Searches, int64."""
     surprised: np.ndarray
     """Searches because of a surprise, int64."""
+    strayed: np.ndarray
+    """Random moves where a step led elsewhere, int64."""
     evaluations: np.ndarray
-    """Futures judged: all candidates of a search, and 1 for a reaction, int64."""
+    """Futures judged: all candidates of a search, 1 for a reaction, none for a random move, int64."""
     alarm: np.ndarray
     """Whether it said that it cannot reach the goal, bool."""
 
@@ -46,10 +48,11 @@ class Deeds:
     def note(self, decision: Decision) -> None:
         """One more decision of each episode."""
         why = np.array([str(reason) for reason in decision.reasons])
-        reacts, follows, over = why == Why.REACTS, why == Why.FOLLOWS, why == Why.OVER
-        plans = ~(reacts | follows | over)
+        reacts, follows, strays = why == Why.REACTS, why == Why.FOLLOWS, why == Why.STRAYS
+        plans = ~(reacts | follows | strays | (why == Why.OVER))
         self.reacted[:] += reacts
         self.followed[:] += follows
+        self.strayed[:] += strays
         self.planned[:] += plans
         self.surprised[:] += why == Why.SURPRISED
         self.evaluations[:] += reacts + decision.evaluations * plans
@@ -57,12 +60,17 @@ class Deeds:
     @property
     def decisions(self) -> int:
         """Of all episodes."""
-        return int((self.reacted + self.followed + self.planned).sum())
+        return int((self.reacted + self.followed + self.planned + self.strayed).sum())
 
     @property
     def share_reacting(self) -> float:
         """Share of Mode-1 decisions; NaN without any."""
         return float(self.reacted.sum() / self.decisions) if self.decisions else float("nan")
+
+    @property
+    def share_straying(self) -> float:
+        """Share of random moves; NaN without any decision."""
+        return float(self.strayed.sum() / self.decisions) if self.decisions else float("nan")
 
     @property
     def evaluations_per_decision(self) -> float:

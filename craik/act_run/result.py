@@ -27,6 +27,7 @@ class Lived:
         return {
             **row,
             "share_mode_1": deeds.share_reacting,
+            "share_detours": deeds.share_straying,
             "evaluations_per_decision": deeds.evaluations_per_decision,
             "searches": int(deeds.planned.sum()),
             "surprises": int(deeds.surprised.sum()),
@@ -103,10 +104,14 @@ class ActReport:
             f"success: the goal is reached at any step; seed {s['seed']}, {s['together']} episodes side by side share "
             "the seconds",
             f"Mode-2: {p['solver']}, {p['samples']} samples x {p['iterations']} iterations, horizon {p['horizon']}, "
-            f"execute {p['execute']}, {p['cost']} cost; a step of a plan that was made before counts as a decision",
+            f"execute {p['execute']}, {p['cost']} cost, actions {'held' if p['hold'] else 'free'}; a step of a plan "
+            "that was made before counts as a decision",
             self.critic,
             f"usual surprise: up to {self.edge:.3g}, at {100 * s['surprise_rate']:.3g} % false alarms",
         ]
+        if p["detour"]:
+            shares = ", ".join(f"{one.score.policy} {100 * one.deeds.share_straying:.0f} %" for one in self.lives)
+            found.append(f"random moves where a step led elsewhere, of all decisions: {shares}")
         found += [one.found.sentence(one.first, one.second) for one in self.beside]
         return found + ([] if self.reach is None else [answers(self.reach), *self.said()])
 

@@ -42,7 +42,7 @@ What it lived through makes a better critic, which takes the place of the old on
 `craik act` and `craik.act_run.open_agent` put all this together for a trained run.
 
 Read `agent.py` first: Mode-2 plans, stores, and is distilled into Mode-1; Mode-1 acts alone while surprise stays within
-its calibrated band and what it foresees is better than staying.
+its calibrated band and what it foresees is better than any place so far.
 """
 
 from craik.agent.actor import Actor as Actor

@@ -29,14 +29,14 @@ class Lesson(NamedTuple):
     to_go: Tensor
     """Steps to the goal as far as was known, [B]."""
     action: Tensor
-    """First action of the plan, [B, A]."""
+    """First choice of the plan, [B, A]."""
 
 
 class Proposal(NamedTuple):
     """What the policy would do, and what the model says comes of it."""
 
     actions: Tensor
-    """[B, H, A]."""
+    """Chosen, [B, H, A]."""
     imagined: Tensor
     """[B, H, D]."""
 
@@ -65,17 +65,24 @@ class Actor:
 
     @torch.no_grad()
     def propose(
-        self, model: WorldModel, situation: Situation, goal: Tensor, to_go: Tensor, horizon: int, bounds: Bounds
+        self,
+        model: WorldModel,
+        situation: Situation,
+        goal: Tensor,
+        to_go: Tensor,
+        horizon: int,
+        configuration: Configuration,
     ) -> Proposal:
         """Let the policy act `horizon` steps in imagination, towards goal latents [B, D] `to_go` [B] steps away."""
         if self.policy is None:
             raise ValueError("this actor has no policy: it can only plan")
         latents, past, done = situation.latents, situation.past, []
-        bounds = bounds.to(latents)
+        bounds = configuration.bounds.to(latents)
         for step in range(horizon):
             done.append(bounds.nearest(self.policy(latents[:, -1], goal, (to_go - step).clamp(min=1))))
-            came = model.rollout(latents, past, done[-1].unsqueeze(1))
-            latents, past = torch.cat([latents, came], 1), torch.cat([past, done[-1].unsqueeze(1)], 1)
+            whole = configuration.whole(done[-1]).unsqueeze(1)
+            came = model.rollout(latents, past, whole)
+            latents, past = torch.cat([latents, came], 1), torch.cat([past, whole], 1)
         return Proposal(torch.stack(done, 1), latents[:, -horizon:])
 
     def optimize(
@@ -105,17 +112,29 @@ class Actor:
             start = shifted(self._carry[rows], self._age[rows], neutral)
         if proposed is not None:
             start = torch.cat([start, proposed.unsqueeze(1)], 1)
-        evaluate = evaluator(model, situation, objective)
+        evaluate = evaluator(configuration.imagining(model), situation, objective)
         plan = configuration.solver(evaluate, bounds, start, self.rng, deadline)
         self._keep(plan, rows, neutral)
         return plan
+
+    def check(self, bounds: Bounds) -> None:
+        """Whether the policy chooses among these actions for a step of the model.
+
+        Raises:
+            UsageError: If it does not.
+        """
+        if self.policy is not None and self.policy.center.numel() != bounds.size:
+            raise UsageError(
+                f"the policy chooses {self.policy.center.numel()} numbers for a step of the model and the task wants "
+                f"{bounds.size}: policy_for(..., block=) wants the block of the task, or 1 where actions are held"
+            )
 
     def holds(self, num_steps: int) -> Tensor | None:
         """Which problems have a plan whose first `num_steps` steps are not all taken, bool [B]; None without plans."""
         return None if self._age is None else self._age < num_steps
 
     def planned(self) -> Tensor:
-        """The step that is due of each plan, [B, A]."""
+        """The choice that is due of each plan, [B, A]."""
         assert self._plan is not None and self._age is not None
         at = self._age.clamp(max=self._plan.shape[1] - 1)
         return self._plan[torch.arange(len(at), device=at.device), at]
@@ -185,7 +204,7 @@ def policy_for(
         latents: A sample [M, D] that sets the scale of its input.
         bounds: Actions of the environment.
         rng: CPU generator; decides the first weights.
-        block: Actions of the environment in one step of the model.
+        block: Actions of the environment that it chooses for one step of the model; 1 where they are held.
         hidden: Width of the hidden layers.
         depth: Hidden layers.
     """

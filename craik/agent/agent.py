@@ -3,9 +3,10 @@
     Mode-1: a = A(s, goal)                                one pass, no search
     Mode-2: a = argmin of the cost over imagined futures  stored, and distilled into A
 
-Mode-1 acts alone while the last step was no surprise, and what it foresees is cheaper than staying where one is;
+Mode-1 acts alone while the last step was no surprise, and what it foresees is cheaper than any place in this episode;
 else Mode-2 takes over, environment by environment. A plan is followed for as many steps as the task says, while nothing
-is a surprise.
+is a surprise. Where the last step led nowhere near where it should have, and the task allows detours, neither is asked:
+the same situation would give the same answer, so a random move is made, of which nobody learns.
 
 Source: LeCun 2022, sections 3.1 to 3.4.
 """
@@ -27,11 +28,11 @@ from craik.agent.perception import Perception
 from craik.agent.report import Decision, Report, Why
 from craik.agent.world_model import WorldModel
 from craik.errors import UsageError
-from craik.plan import Plan, Reachability, Situation, calibrate, imagine
+from craik.plan import Detour, Plan, Reachability, Situation, calibrate, imagine
 from craik.plan.objective import Cost
 
 Seen = TypeVar("Seen", np.ndarray, Tensor)
-_NO_SEARCH = (Why.REACTS, Why.FOLLOWS, Why.OVER)
+_NO_SEARCH = (Why.REACTS, Why.FOLLOWS, Why.STRAYS, Why.OVER)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,9 +63,11 @@ class Agent:
     last: Decision | None = field(default=None, init=False)
     cannot_reach: Tensor | None = field(default=None, init=False)
     _left: Tensor | None = field(default=None, init=False)
+    _lowest: Tensor | None = field(default=None, init=False)
     _over: Tensor | None = field(default=None, init=False)
     _configuration: Configuration | None = field(default=None, init=False)
     _goal: Tensor | Cost | None = field(default=None, init=False)
+    _detour: Detour | None = field(default=None, init=False)
     _queue: list[Tensor] = field(default_factory=list, init=False)
     _time: int = field(default=0, init=False)
     _episodes: int = field(default=0, init=False)
@@ -95,10 +98,9 @@ class Agent:
         Raises:
             UsageError: If no task was begun, or the observation is malformed.
         """
-        bounds = self._setup.bounds
         if not self._queue:
             actions = self._decide(observation).actions
-            inside = bounds.split(actions.unsqueeze(1))  # [B, block, A]
+            inside = self._setup.inside.split(actions.unsqueeze(1))  # [B, block, A]
             self._queue = list(inside.unbind(1))
         action = self._queue.pop(0)
         return action.cpu().numpy() if isinstance(observation, np.ndarray) else action
@@ -140,13 +142,16 @@ class Agent:
         return self._configuration
 
     def _prepare(self, task: TaskSpec) -> None:
-        self._configuration = configure(task, self.actor.bounds, self.cost)
+        setup = self._configuration = configure(task, self.actor.bounds, self.cost)
+        self.actor.check(setup.bounds)
         self._goal = task.goal if callable(task.goal) else self._seen(task.goal)
-        self.perception.begin(self._configuration.bounds.size)
+        block = setup.bounds.num_inside
+        self._detour = Detour(self.actor.bounds, block, self.actor.rng, task.detour) if task.detour else None
+        self.perception.begin(setup.inside.size)
         self.world_model.reset()
         self.actor.forget_plans()
         self._queue, self._time, self._first_episode = [], 0, self._episodes
-        self.cannot_reach = self._left = self._over = None
+        self.cannot_reach = self._left = self._over = self._lowest = None
 
     def _seen(self, goal: np.ndarray | Tensor) -> Tensor:
         """Latents [B, D] of goals."""
@@ -161,10 +166,11 @@ class Agent:
         situation = self.perception.perceive(observation)
         usual = self.world_model.compare(situation)
         over = torch.zeros_like(usual) if self._over is None else self._over
-        follows = self._follows(usual) & ~over
+        strays = torch.zeros_like(usual) if self._detour is None else self._detour.away(situation.now)
+        follows = self._follows(usual) & ~over & ~strays
         reaction, gains = self._react(situation)
-        flags = zip(over.tolist(), follows.tolist(), usual.tolist(), gains.tolist(), strict=True)
-        reasons = [self._why(*row) for row in flags]
+        flags = (over, strays, follows, usual, gains)
+        reasons = [self._why(*row) for row in zip(*(flag.tolist() for flag in flags), strict=True)]
         thinking = torch.tensor([why not in _NO_SEARCH for why in reasons], device=usual.device)
         evaluations = 0
         if thinking.any():
@@ -174,11 +180,16 @@ class Agent:
                 self._left = self._left_after(situation, plan.actions)
                 self.cannot_reach = self.reachability.cannot_reach(self._left)
         by_plan = thinking | follows
-        actions = torch.where(by_plan[:, None], self.actor.planned(), reaction) if by_plan.any() else reaction
+        chosen = torch.where(by_plan[:, None], self.actor.planned(), reaction) if by_plan.any() else reaction
+        if self._detour is not None:
+            chosen = self._detour.instead(chosen.unsqueeze(1))[:, 0]
         self.actor.stepped(~by_plan)
-        self.world_model.expect(situation, actions)
+        actions = self._setup.whole(chosen)
+        imagined = self.world_model.expect(situation, actions)
+        if self._detour is not None:
+            self._detour.expect(situation.now, imagined, self._goal if isinstance(self._goal, Tensor) else None)
         self.perception.acted(actions)
-        self._remember(situation, actions, by_plan, ~over)
+        self._remember(situation, chosen, by_plan, ~over)
         seconds = time.perf_counter() - began
         self.last = Decision(actions, tuple(reasons), self.world_model.surprise, seconds, evaluations)
         self.report = self.report.plus(self.last)
@@ -190,11 +201,13 @@ class Agent:
         held = self.actor.holds(self._setup.task.execute)
         return torch.zeros_like(usual) if held is None else held & usual
 
-    def _why(self, over: bool, follows: bool, usual: bool, gains: bool) -> Why:
+    def _why(self, over: bool, strays: bool, follows: bool, usual: bool, gains: bool) -> Why:
         """Whether to react to an environment, or why not."""
         mode = self._setup.task.mode
         if over:
             return Why.OVER
+        if strays:
+            return Why.STRAYS
         if mode == "react":
             return Why.REACTS
         if follows:
@@ -210,7 +223,9 @@ class Agent:
         return Why.REACTS if gains else Why.NO_GAIN
 
     def _react(self, situation: Situation) -> tuple[Tensor, Tensor]:
-        """What the policy would do, [B, A], and whether that is foreseen to be cheaper than staying, bool [B]."""
+        """What the policy would do, [B, A], and whether that is foreseen to be cheaper than staying at the cheapest
+        place so far, bool [B]: who goes to and fro gains at every other step, and gets nowhere.
+        """
         setup, now = self._setup, situation.now
         rows = torch.ones(len(now), dtype=torch.bool, device=now.device)
         idle = setup.bounds.neutral().to(now).expand(len(now), -1)
@@ -219,7 +234,7 @@ class Agent:
         goal, to_go = self._aim(now, rows)
         glance = 1 if setup.task.mode == "react" else setup.task.glance
         model = self.world_model.model
-        proposal = self.actor.propose(model, situation, goal, to_go, glance, setup.bounds)
+        proposal = self.actor.propose(model, situation, goal, to_go, glance, setup)
         if setup.task.mode == "react":
             return proposal.actions[:, 0], rows
         wanted = self._wanted(rows)
@@ -227,7 +242,8 @@ class Agent:
         with torch.no_grad():
             then = wanted.whole(proposal.imagined.unsqueeze(1), proposal.actions.unsqueeze(1))[:, 0]
             stay = wanted.whole(still.unsqueeze(1), idle[:, None, None].expand(-1, 1, glance, -1))[:, 0]
-        return proposal.actions[:, 0], then < stay
+        self._lowest = stay if self._lowest is None else torch.minimum(self._lowest, stay)
+        return proposal.actions[:, 0], then < self._lowest
 
     def _search(self, situation: Situation, rows: Tensor) -> Plan:
         """The best plan for some of the environments."""
@@ -236,29 +252,29 @@ class Agent:
         proposed = None
         if self._can_react and setup.task.mode != "plan":
             goal, to_go = self._aim(some.now, rows)
-            proposed = self.actor.propose(model, some, goal, to_go, setup.task.horizon, setup.bounds).actions
+            proposed = self.actor.propose(model, some, goal, to_go, setup.task.horizon, setup).actions
         return self.actor.optimize(model, some, self._wanted(rows).whole, setup, rows, proposed)
 
     @torch.no_grad()
     def _left_after(self, situation: Situation, actions: Tensor) -> Tensor:
         """What is left to go after plans [B, H, A] for all environments, [B]."""
-        imagined = imagine(self.world_model.model, situation, actions.unsqueeze(1))[:, 0]
+        imagined = imagine(self._setup.imagining(self.world_model.model), situation, actions.unsqueeze(1))[:, 0]
         rows = torch.ones(len(imagined), dtype=torch.bool, device=imagined.device)
         return at(self._wanted(rows).remaining, imagined[:, -1], actions[:, -1])
 
-    def _remember(self, situation: Situation, actions: Tensor, by_plan: Tensor, live: Tensor) -> None:
-        """Write the moment, and what planning decided."""
+    def _remember(self, situation: Situation, chosen: Tensor, by_plan: Tensor, live: Tensor) -> None:
+        """Write the moment, with actions as the model takes them, and what planning decided."""
         now, num = situation.now, len(situation.now)
         everyone = torch.ones_like(live)
         with torch.no_grad():
-            cost = at(self._wanted(everyone).intrinsic, now, actions)
+            cost = at(self._wanted(everyone).intrinsic, now, chosen)
         self._episodes = self._first_episode + num
         which = torch.arange(self._first_episode, self._episodes)
-        moments = Moment(torch.full((num,), self._time), now, actions, cost, which)
+        moments = Moment(torch.full((num,), self._time), now, self._setup.whole(chosen), cost, which)
         self.memory.write(Moment(*(column[live.to(column.device)] for column in moments)))
         if by_plan.any() and not callable(self._goal):
             goal, to_go = self._aim(now[by_plan], by_plan)
-            self.actor.lessons.write(Lesson(now[by_plan], goal, to_go, actions[by_plan]))
+            self.actor.lessons.write(Lesson(now[by_plan], goal, to_go, chosen[by_plan]))
 
     @property
     def _can_react(self) -> bool:

@@ -13,8 +13,21 @@ from torch import Tensor
 
 from craik.agent.cost import CRITIC, GOAL, CostModule
 from craik.agent.perception import Observation
+from craik.core.world import WorldModel
 from craik.errors import UsageError
-from craik.plan import CEM, ICEM, MPPI, Bounds, CategoricalCEM, Discrete, Gradient, RandomShooting, Solver, summed
+from craik.plan import (
+    CEM,
+    ICEM,
+    MPPI,
+    Bounds,
+    CategoricalCEM,
+    Discrete,
+    Gradient,
+    Held,
+    RandomShooting,
+    Solver,
+    summed,
+)
 from craik.plan.objective import Cost, OverTime
 
 PLANNERS: Mapping[str, Callable[[], Solver]] = MappingProxyType(
@@ -45,6 +58,10 @@ class TaskSpec:
             categorical CEM where actions are discrete.
         seconds: Wall-clock budget of one plan [s]; None leaves the planner its own limits.
         block: Actions of the environment in one step of the model (frame skip).
+        hold: One action is chosen for a step of the model and carried out `block` times, in place of a whole block:
+            there is less to search, and a policy learns single actions. See `craik.plan.Held`.
+        detour: A random move where a step ended farther from what was imagined than this share of the imagined way,
+            squared; 0 for none. See `craik.plan.Detour`.
         over: How the costs of the steps become one; summed, so that arriving early pays.
         glance: Steps that Mode-1 looks ahead to see whether the cost falls.
         mode: "both", or one alone: "react" (Mode-1) or "plan" (Mode-2).
@@ -57,6 +74,8 @@ class TaskSpec:
     planner: str | Solver = "auto"
     seconds: float | None = None
     block: int = 1
+    hold: bool = False
+    detour: float = 0.0
     over: OverTime = summed
     glance: int = 3
     mode: str = "both"
@@ -74,6 +93,8 @@ class TaskSpec:
             raise UsageError(
                 f"a task wants a budget above 0 seconds; got {self.seconds}. Leave it out for the planner's own limits"
             )
+        if not 0 <= self.detour < float("inf"):
+            raise UsageError(f"detour {self.detour}: give a share of the imagined way such as 0.5, or 0 for none")
         for name, weight in self.weights.items():
             if not 0 <= weight < float("inf"):
                 raise UsageError(f"the weight of {name!r} is to be 0 or more, and finite; got {weight}")
@@ -86,8 +107,18 @@ class Configuration(NamedTuple):
     task: TaskSpec
     solver: Solver
     bounds: Bounds
+    """Of what is chosen for a step of the model: a block of actions, or one action that is held."""
+    inside: Bounds
     """Of actions as the model takes them, in blocks."""
     weights: Mapping[str, float]
+
+    def whole(self, chosen: Tensor) -> Tensor:
+        """What was chosen [..., A] as the model takes it [..., block * A]."""
+        return chosen.repeat(*[1] * (chosen.ndim - 1), self.task.block) if self.task.hold else chosen
+
+    def imagining(self, model: WorldModel) -> WorldModel:
+        """The model as a search sees it: it takes what is chosen."""
+        return Held(model, self.task.block) if self.task.hold else model
 
 
 def configure(task: TaskSpec, bounds: Bounds, cost: CostModule) -> Configuration:
@@ -115,7 +146,8 @@ def configure(task: TaskSpec, bounds: Bounds, cost: CostModule) -> Configuration
     )
     if not chosen[GOAL] + chosen[CRITIC] > 0:
         raise UsageError("goal and critic both weigh 0: nothing would be wanted; give one of them a weight")
-    return Configuration(task, _solver(task.planner, bounds), bounds.block(task.block), chosen)
+    inside = bounds.block(task.block)
+    return Configuration(task, _solver(task.planner, bounds), bounds if task.hold else inside, inside, chosen)
 
 
 def _solver(planner: str | Solver, bounds: Bounds) -> Solver:

@@ -14,6 +14,7 @@ class Why(StrEnum):
 
     REACTS = "reacts"
     FOLLOWS = "follows its plan"
+    STRAYS = "makes a random move: the last step led elsewhere"
     OVER = "the episode is over"
     UNTAUGHT = "plans: the policy was not taught yet"
     SURPRISED = "plans: the last step was a surprise"
@@ -58,7 +59,7 @@ class Report:
     def plus(self, decision: Decision) -> "Report":
         """The report with one more decision."""
         counts = self.reasons + Counter(why for why in decision.reasons if why is not Why.OVER)
-        if set(decision.reasons) <= {Why.REACTS, Why.OVER}:
+        if set(decision.reasons) <= {Why.REACTS, Why.STRAYS, Why.OVER}:
             seconds = self.seconds_reacting + decision.seconds
             return replace(self, reasons=counts, num_reactions=self.num_reactions + 1, seconds_reacting=seconds)
         seconds = self.seconds_planning + decision.seconds

@@ -57,9 +57,10 @@ class WorldModel:
     _expected: Tensor | None = field(default=None, init=False)
 
     @torch.no_grad()
-    def expect(self, situation: Situation, actions: Tensor) -> None:
-        """Predict what follows the actions [B, A] that are about to be taken."""
+    def expect(self, situation: Situation, actions: Tensor) -> Tensor:
+        """Predict what follows the actions [B, A] that are about to be taken: latents [B, D]."""
         self._expected = self.model.rollout(situation.latents, situation.past, actions.unsqueeze(1))[:, 0]
+        return self._expected
 
     def compare(self, situation: Situation) -> Tensor:
         """Whether what came was usual, bool [B]; true where nothing was expected."""

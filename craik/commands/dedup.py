@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
     model = api.load(options.run, device=options.device)
     place = Source(path=options.images, limit=options.limit)
-    images = read(place, model.recipe.view.size)
+    images = read(place, model.recipe.view.size, model.recipe.clip)
     tell(images)
     groups = near_duplicates(extract(model.featurizer(), images, progress=True), options.threshold)
     named = [[place_of(options.images, images.paths[i]) for i in group] for group in groups]

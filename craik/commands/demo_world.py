@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,8 +32,10 @@ class DemoWorld:
     """Folder to make, for data and run; runs/demo-world, or the next free name."""
     collect: int = 5000
     """Episodes to collect."""
-    steps: int = 500
-    """Optimizer steps."""
+    steps: int = 600
+    """Optimizer steps of perception and predictor together."""
+    second_steps: int = 2500
+    """Optimizer steps of the predictor alone, and then of the critic, on the latents of perception."""
     episodes: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 50
     """Episodes to plan in."""
     seed: int = 0
@@ -45,8 +47,10 @@ class DemoWorld:
 def main(arguments: list[str]) -> int:
     """Run the command."""
     options = parse(DemoWorld, arguments, "demo world")
-    if min(options.steps, options.episodes) < 1 or options.collect < 2:
-        raise UsageError("the demo wants --steps and --episodes of at least 1 and --collect of at least 2")
+    if min(options.steps, options.second_steps, options.episodes) < 1 or options.collect < 2:
+        raise UsageError(
+            "the demo wants --steps, --second-steps and --episodes of at least 1 and --collect of at least 2"
+        )
     began = time.perf_counter()
     out = options.out or free_folder(Path("runs/demo-world"))
     data, run = out / "data", out / "run"
@@ -59,7 +63,7 @@ def main(arguments: list[str]) -> int:
     if train(options, data, run).outcome.interrupted:
         return stopped(out)
     say(f"3/4  planning in {options.episodes} episodes, the goal a picture of the other room; beside four baselines")
-    report, row = plan(options, data, run)
+    report, row = plan(options, run)
     if report.stopped:
         return stopped(out)
     say("4/4  drawing the pictures and the report")
@@ -104,11 +108,17 @@ def train(options: DemoWorld, data: Path, run: Path) -> Result:
     from craik.recipes import find
 
     method = find(RECIPE)
+    given = method.config
+    config = replace(
+        given,
+        dynamics=replace(given.dynamics, num_steps=options.second_steps),
+        metric=replace(given.metric, num_steps=options.second_steps),
+    )
     conduct = Conduct(seed=options.seed)
-    return pretrain(method, method.config, run, Data(data=str(data)), Budget(steps=options.steps), conduct)
+    return pretrain(method, config, run, Data(data=str(data)), Budget(steps=options.steps), conduct)
 
 
-def plan(options: DemoWorld, data: Path, run: Path) -> tuple[PlanReport, Path]:
+def plan(options: DemoWorld, run: Path) -> tuple[PlanReport, Path]:
     """Plan, as craik plan would, in worlds that were not collected in; what came of it, and where it was written."""
     from craik.plan_run import Asked, plan_run, write
 
@@ -118,7 +128,6 @@ def plan(options: DemoWorld, data: Path, run: Path) -> tuple[PlanReport, Path]:
         episodes=options.episodes,
         seed=options.seed + 1_000_003,
         together=TOGETHER,
-        data=data,
         pictures=min(PICTURES, options.episodes),
     )
     report = plan_run(asked, say)
@@ -149,5 +158,5 @@ def tell(run: Path, page: Path, pictures: list[Path], minutes: float) -> None:
     say(f"  craik plan {quoted(run)} --env {WORLD} --vary all")
     say(f"  craik collect {WORLD} -n 6000 --policy mixed --steps {EPISODE} -o data/rooms")
     say(f"  craik collect {WORLD} -n 6000 --policy random --steps {EPISODE} -o data/rooms --append")
-    say("  craik train compass:two_rooms --data data/rooms --out runs/rooms --minutes 40")
+    say("  craik train compass:tiny --data data/rooms --out runs/rooms --steps 1200")
     say("  craik collect my.py:MyWorld -o data/mine")

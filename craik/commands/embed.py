@@ -71,6 +71,7 @@ def main(arguments: list[str]) -> int:
             path=options.images, labels=options.labels.spec(options.split), split=options.split, limit=options.limit
         ),
         model.recipe.view.size,
+        model.recipe.clip,
     )
     tell(images)
     featurizer = model.featurizer(api.parse_pool(options.pool))

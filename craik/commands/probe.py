@@ -77,8 +77,8 @@ def main(arguments: list[str]) -> int:
     from craik.train.run import write_atomic
 
     model = api.load(options.run, device=options.device)
-    view = model.recipe.view.size
-    test = read(options.source(options.test, options.test_split), view, labels_required=not options.unsupervised)
+    view, clip = model.recipe.view.size, model.recipe.clip
+    test = read(options.source(options.test, options.test_split), view, clip, labels_required=not options.unsupervised)
     tell(test)
     if options.unsupervised:
         return unsupervised(model, test, options)
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
         train, test = test.split(0.8, seed=options.seed)
         say(f"no --train: fitting on {len(train):,} of these images, scoring on the other {len(test):,}")
     else:
-        train = read(options.source(options.train, options.train_split), view, labels_required=True)
+        train = read(options.source(options.train, options.train_split), view, clip, labels_required=True)
         tell(train)
     report = run_probe(model, train, test, which=options.encoder, attentive=options.attentive, seed=options.seed)
     out = options.out or probe_path(options.run)

@@ -17,7 +17,7 @@ DRAWN = 12  # queries on the contact sheet
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """The images most like a query, as a list and a contact sheet. Exact cosine search."""
+    """The images, or videos, most like a query, as a list and a contact sheet. Exact cosine search."""
 
     run: tyro.conf.Positional[str]
     """Run folder, or a model folder."""
@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> int:
     from craik.train.run import write_atomic
 
     model = api.load(options.run, device=options.device)
-    view = model.recipe.view.size
+    view, clip = model.recipe.view.size, model.recipe.clip
     places = Source(path=options.query), Source(path=options.collection, limit=options.limit)
-    queries, images = (read(place, view) for place in places)
+    queries, images = (read(place, view, clip) for place in places)
     tell(images)
     featurizer = model.featurizer()
     index, asked = extract(featurizer, images, progress=True), extract(featurizer, queries)

@@ -47,7 +47,7 @@ class Part:
 
     def rows(self, rows: slice) -> "Part":
         """Some of the samples."""
-        masks = tuple(Mask(m.context[rows], m.target[rows]) for m in self.masks)
+        masks = tuple(Mask(m.context[rows], m.target[rows], m.kind) for m in self.masks)
         cond = None if self.cond is None else self.cond[rows]
         y = None if self.y is None else self.y[rows]
         return Part(self.x[rows], masks, cond, y, None if self.place is None else self.place[rows])

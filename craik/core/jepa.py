@@ -55,8 +55,33 @@ class Regularizer:
     look: Callable[[Latents], Tensor] = Latents.pooled_context
 
 
+class Solved(NamedTuple):
+    """What came of one task."""
+
+    context: Tokens
+    """What the encoder made of what it saw, [B, Kc, D]."""
+    pred: Tensor
+    """[B, T, Kt, D]."""
+
+
+Solve = Callable[[nn.Module, nn.Module, Part, list[Tensor]], list[Solved]]
+"""From encoder, predictor, a part and the coordinates [B, T, Kt, A] of each of its tasks to what came of each."""
+
+
+def one_by_one(encoder: nn.Module, predictor: nn.Module, part: Part, places: list[Tensor]) -> list[Solved]:
+    """One task after the other: right for any encoder and predictor."""
+    solved = []
+    for mask, where in zip(part.masks, places, strict=True):
+        context: Tokens = encoder(part.x, keep=mask.context)
+        solved.append(Solved(context, predictor(context, where, part.cond)))
+    return solved
+
+
 class JEPA(nn.Module):
     """Predict the representation of the target from that of the context.
+
+    `solve` says how the tasks of a part are carried out: networks that can do several in one pass come with a faster
+    way (`nn/packed.py`).
 
     Source: LeCun 2022, "A Path Towards Autonomous Machine Intelligence", section 4.4.
     """
@@ -68,6 +93,7 @@ class JEPA(nn.Module):
         predictor: nn.Module,
         energy: Energy,
         regularizers: Mapping[str, Regularizer] | None = None,
+        solve: Solve = one_by_one,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -75,6 +101,7 @@ class JEPA(nn.Module):
         self.predictor = predictor
         self.energy = energy
         self.regularizers = dict(regularizers or {})
+        self.solve = solve
 
     def forward(self, batch: Batch, step: int = 0) -> Loss:
         """Loss of one batch. `step` seeds what a regularizer draws anew each step."""
@@ -92,18 +119,16 @@ class JEPA(nn.Module):
         wanted = torch.cat([mask.target.flatten(1) for mask in part.masks], dim=1)
         y = part.x if part.y is None else part.y
         goals = self.target(self.encoder, y, wanted)  # [B, W, D], W = sum of T * Kt over masks
-        energies, first = [], 0
-        for mask in part.masks:
-            sets = mask.target.shape[1:]  # (T, Kt)
-            last = first + sets.numel()
-            goal = Tokens(goals.x[:, first:last], goals.at[:, first:last])
-            context = self.encoder(part.x, keep=mask.context)  # [B, Kc, D]
-            pred = self.predictor(context, part.where(goal.at).unflatten(1, sets), part.cond)  # [B, T, Kt, D]
-            energies.append(self.energy(pred, goal.x.unflatten(1, sets)).mean())
-            seen.context.append(context)
-            seen.goal.append(goal)
-            seen.pred.append(pred)
-            first = last
+        sets = [mask.target.shape[1:] for mask in part.masks]  # (T, Kt)
+        numbers = [size.numel() for size in sets]
+        spans = list(zip(goals.x.split(numbers, 1), goals.at.split(numbers, 1), sets, strict=True))
+        places = [part.where(at).unflatten(1, size) for _, at, size in spans]
+        energies = []
+        for (x, at, size), task in zip(spans, self.solve(self.encoder, self.predictor, part, places), strict=True):
+            energies.append(self.energy(task.pred, x.unflatten(1, size)).mean())
+            seen.context.append(task.context)
+            seen.goal.append(Tokens(x, at))
+            seen.pred.append(task.pred)
         return energies
 
     def latents(self, batch: Batch) -> Latents:

@@ -94,6 +94,8 @@ class Discrete(nn.Module):
         dead_share: In 0 to 1.
         momentum: Of the usage, per call.
         reduce: Sum over ranks, for the usage.
+        price: a of E + a R, R = -log p(code) under the prior: what a nat costs in the choice of a code [energy per
+            nat]. At 0 the least energy wins by however little, and z carries noise where all codes predict the same.
 
     Sources: Guzman-Rivera et al. 2012 (multiple choice learning); Gumbel 1954.
     """
@@ -109,6 +111,7 @@ class Discrete(nn.Module):
         dead_share: float = 0.01,
         momentum: float = 0.95,
         reduce: Reduce = alone,
+        price: float = 0.0,
     ) -> None:
         super().__init__()
         if num < 1:
@@ -117,16 +120,17 @@ class Discrete(nn.Module):
         self.embed = nn.Embedding(num, width)
         self.prior = prior
         self.weight, self.dead_share, self.momentum, self.reduce = weight, dead_share, momentum, reduce
+        self.price = price
         self.register_buffer("usage", torch.full((num,), 1 / num))
 
     def infer(self, context: Tensor, goal: Tensor, energy: Judge, rng: torch.Generator | None) -> Inferred:
-        """The code of least energy at each step, given those before it; K x T energies of the batch."""
+        """The code of least energy and price at each step, given those before it; K x T energies of the batch."""
         learning = self.training and rng is not None
-        won, given = self.search(context.shape[:2], energy, context.device, learning)
+        costs = -self.log_prob(context)
+        won, given = self.search(self.price * costs.detach(), energy, learning)
         if learning:
             self.count(won)
-        log_prob = self.log_prob(context).gather(-1, won.unsqueeze(-1)).squeeze(-1)
-        nats = -log_prob.mean()
+        nats = costs.gather(-1, won.unsqueeze(-1)).mean()
         penalty = torch.zeros_like(nats) if self.prior is None else self.weight * nats
         return Inferred(self.hypothesis(given).to(context), penalty, nats.detach().clamp(max=self.budget))
 
@@ -151,21 +155,21 @@ class Discrete(nn.Module):
         return full_precision(self.prior(context)).log_softmax(-1)
 
     @torch.no_grad()
-    def search(self, shape: torch.Size, energy: Judge, device: torch.device, learning: bool) -> tuple[Tensor, Tensor]:
-        """Codes of least energy int64 [B, T], and those with which to train, which differ where a code is dead."""
-        won = torch.zeros(shape, dtype=torch.int64, device=device)
+    def search(self, prices: Tensor, energy: Judge, learning: bool) -> tuple[Tensor, Tensor]:
+        """Codes int64 [B, T] of least energy + price [B, T, K], and those to train with, which may be dead ones."""
+        won = torch.zeros(prices.shape[:2], dtype=torch.int64, device=prices.device)
         given = won.clone()
-        for t in range(shape[1]):
-            energies = []
+        for t in range(prices.shape[1]):
+            sums = []
             for code in range(self.size):
                 given[:, t] = code
-                energies.append(energy(self.hypothesis(given))[:, t])
-            least, won[:, t] = torch.stack(energies).min(0)
+                sums.append(energy(self.hypothesis(given))[:, t] + prices[:, t, code])
+            least, won[:, t] = torch.stack(sums).min(0)
             given[:, t] = self.cure(won[:, t], least) if learning else won[:, t]
         return won, given
 
     def cure(self, won: Tensor, least: Tensor) -> Tensor:
-        """Codes [B] with the worst served rows, by their least energy [B], given to dead codes."""
+        """Codes [B] with the worst served rows, by their least energy + price [B], given to dead codes."""
         dead = (self.usage < self.dead_share / self.size).nonzero().flatten()
         share = max(1, len(won) // (2 * self.size))
         worst = least.argsort(descending=True)[: share * len(dead)]

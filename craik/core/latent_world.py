@@ -126,6 +126,8 @@ class LatentWorld(nn.Module):
             {name: term.penalty for name, term in self.terms.items() if isinstance(term.penalty, nn.Module)}
         )
         self.energy = energy
+        self.critic: nn.Module | None = None
+        """Steps [...] from latents [..., D] to others, to plan with; of a recipe that trains one, not by `forward`."""
         self.latent = latent
         self.target = Shared()
 
@@ -247,11 +249,18 @@ class LatentWorld(nn.Module):
             span = min(self.history, trajectory.latents.shape[1] - 1)
             goals = windows(trajectory.latents, span + 1)
             steps = Steps(goals[:, :-1], windows(self.actions(trajectory.actions), span), goals[:, 1:])
-            wrong = steps._replace(goals=another_row(steps.goals, rng))
-            z = self.infer(steps, rng).z
-            energies = self.judge(steps, z), self.judge(steps, another_row(z, rng))
-            found.append(torch.stack([e.mean() for e in (*energies, self.judge(wrong, self.infer(wrong, rng).z))]))
-        return Control(*torch.stack(found).mean(0))
+            found.append(self.control_of(steps, rng))
+        return Control(*(torch.stack(energies).mean() for energies in zip(*found, strict=True)))
+
+    @torch.no_grad()
+    def control_of(self, steps: Steps, rng: torch.Generator) -> Control:
+        """What z does to the energies of steps; to be called in evaluation mode."""
+        z, wrong = self.infer(steps, rng).z, steps._replace(goals=another_row(steps.goals, rng))
+        return Control(
+            own=self.judge(steps, z).mean(),
+            shuffled=self.judge(steps, another_row(z, rng)).mean(),
+            wrong=self.judge(wrong, self.infer(wrong, rng).z).mean(),
+        )
 
     @torch.no_grad()
     def still(self, latents: Tensor) -> Tensor:

@@ -11,11 +11,13 @@ class Mask:
     """One prediction task as index sets over the tokens of each sample.
 
     `context` int64 [B, Kc]: what the encoder may see. `target` int64 [B, T, Kt]: T sets it must answer for,
-    each predicted alone. In-painting, the future from the past, the next sentence: all are such sets.
+    each predicted alone. In-painting, the future from the past, the next sentence: all are such sets. `kind` numbers
+    the kind of question, where a predictor asks different ones differently.
     """
 
     context: Tensor
     target: Tensor
+    kind: int = 0
 
     def __post_init__(self) -> None:
         if self.context.ndim != 2 or self.target.ndim != 3 or len(self.context) != len(self.target):
@@ -44,4 +46,5 @@ class Mask:
         return Mask(
             self.context.to(device, non_blocking=True),
             self.target.to(device, non_blocking=True),
+            self.kind,
         )

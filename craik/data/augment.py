@@ -39,7 +39,7 @@ def random_resized_crop(
     tries, then the largest centered crop that keeps the aspect inside `ratio`.
 
     Args:
-        x: canvases, uint8 [B, 3, S, S].
+        x: canvases, uint8 [B, 3, S, S], or [B, T, 3, S, S] of clips, whose frames are all cropped alike.
         sizes: (height, width) of the originals [px], int [B, 2].
         out: side of the result [px].
         scale: range of the area as a fraction of the original's.
@@ -48,7 +48,7 @@ def random_resized_crop(
         flip_prob: probability to mirror left and right.
 
     Returns:
-        float32 [B, 3, out, out] in [0, 1].
+        float32 [B, 3, out, out], or [B, T, 3, out, out], in [0, 1].
     """
     boxes = draw_crops(sizes.cpu(), scale, ratio, rng)
     flip = torch.rand(len(x), generator=rng) < flip_prob
@@ -119,12 +119,13 @@ def resize_center_crop(x: Tensor, sizes: Tensor, out: int) -> Tensor:
     """The view for evaluation: the short side resized to `out`, the center square cut out.
 
     Args:
-        x: canvases, uint8 [B, 3, S, S].
+        x: canvases, uint8 [B, 3, S, S], or [B, T, 3, S, S] of clips.
         sizes: (height, width) of the originals [px], int [B, 2].
         out: side of the result [px].
 
     Returns:
-        float32 [B, 3, out, out] in [0, 1]; exactly x / 255 where the original is square and S is `out`.
+        float32 [B, 3, out, out], or [B, T, 3, out, out], in [0, 1]; exactly x / 255 where the original is square and S
+        is `out`.
     """
     sizes = sizes.cpu().double()
     if out == x.shape[-1] and bool((sizes[:, 0] == sizes[:, 1]).all()):
@@ -140,14 +141,16 @@ def resample(x: Tensor, boxes: Tensor, out: int, flip: Tensor | None = None) -> 
     On a CPU, boxes of canvases larger than 64 px are rounded to whole canvas pixels.
 
     Args:
-        x: canvases, uint8 [B, 3, S, S].
+        x: canvases, uint8 [B, 3, S, S], or [B, T, 3, S, S] of clips, with one box for all frames of each.
         boxes: (top, left, height, width) in canvas pixels, float [B, 4] on the CPU.
         out: side of the result [px].
         flip: which to mirror left and right, bool [B]; none by default.
 
     Returns:
-        float32 [B, 3, out, out] in [0, 1].
+        float32 [B, 3, out, out], or [B, T, 3, out, out], in [0, 1].
     """
+    if x.ndim == 5:  # the frames of a clip are so many more channels
+        return resample(x.flatten(1, 2), boxes, out, flip).unflatten(1, x.shape[1:3])
     if x.device.type == "cpu" and x.shape[-1] > _BYTES_ABOVE:
         return _resample_bytes(x, boxes, out, flip)
     batch, channels, side, _ = x.shape
@@ -168,13 +171,14 @@ def _resample_bytes(x: Tensor, boxes: Tensor, out: int, flip: Tensor | None) -> 
     side = x.shape[-1]
     low = boxes[:, :2].round().clamp(0, side - 1)
     high = torch.maximum((boxes[:, :2] + boxes[:, 2:]).round().clamp(max=side), low + 1)
-    y = torch.empty((len(x), 3, out, out), dtype=torch.uint8)
+    y = torch.empty((len(x), x.shape[1], out, out), dtype=torch.uint8)
     corners = torch.cat([low, high], dim=1).int().tolist()
     for row, (top, left, bottom, right) in enumerate(corners):
-        crop = x[row : row + 1, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last)
+        frames = x[row].unflatten(0, (-1, 3))
+        crop = frames[..., top:bottom, left:right].contiguous(memory_format=torch.channels_last)
         if crop.shape[-2:] != (out, out):
             crop = F.interpolate(crop, size=(out, out), mode="bilinear", antialias=True)
-        y[row] = crop[0]
+        y[row] = crop.flatten(0, 1)
     if flip is not None:
         y[flip] = y[flip].flip(3)
     return y.float().div_(255.0)
@@ -200,7 +204,7 @@ def _weights(start: Tensor, length: Tensor, side: int, out: int, mirror: Tensor 
 def normalize(x: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> Tensor:
     """Subtracts the mean of each channel and divides by its standard deviation; x [..., 3, H, W]."""
     shift = torch.tensor(mean, dtype=x.dtype, device=x.device)[:, None, None]
-    return (x - shift) / torch.tensor(std, dtype=x.dtype, device=x.device)[:, None, None]
+    return (x - shift).div_(torch.tensor(std, dtype=x.dtype, device=x.device)[:, None, None])
 
 
 class Jitter(NamedTuple):

@@ -97,7 +97,7 @@ def decode_source(
     Sets whose canvases would take more than `MAX_CACHE` or half the free disk are decoded once to find the
     unreadable files, and again whenever they are used.
     """
-    num_workers = workers or _num_cores()
+    num_workers = workers or num_cores()
     total = len(source) * side * side * 3
     if len(source) <= IN_PROCESS and total <= IN_MEMORY:
         return _decode_in_memory(source, side, num_workers, progress)
@@ -106,11 +106,11 @@ def decode_source(
         decoded = _decode_in_memory if total <= 4 << 30 else _survey
         return decoded(source, side, num_workers, progress)
     key = digest(VERSION, source.identity, str(side), *source.paths)
-    with _alone(folder / f"{key}.lock"):
+    with alone(folder / f"{key}.lock"):
         return _load(folder, key, source, side, num_workers) or _fill(folder, key, source, side, num_workers, progress)
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -155,19 +155,19 @@ def _fill(folder: Path, key: str, source: Source, side: int, num_workers: int, p
     if lazy:
         decoded = _survey(source, side, num_workers, progress)
     else:
-        with _temporary(folder, ".npy") as path:
+        with temporary(folder, ".npy") as path:
             shape = (len(source), side, side, 3)
             store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
             _reserve(path)
             sizes, reasons, notes = _decode_all(source, side, num_workers, progress, store=path)
             store.flush()
-            _publish(path, folder / f"{key}.npy")
+            publish(path, folder / f"{key}.npy")
         pixels = np.load(folder / f"{key}.npy", mmap_mode="r", allow_pickle=False)
         decoded = Decoded(pixels, sizes, reasons, notes)
-    with _temporary(folder, ".npz") as path:
+    with temporary(folder, ".npz") as path:
         reasons_array = np.array(decoded.reasons, dtype=np.str_)
         np.savez(path, sizes=decoded.sizes, reasons=reasons_array, lazy=np.array(lazy))
-        _publish(path, folder / f"{key}.npz")
+        publish(path, folder / f"{key}.npz")
     return decoded
 
 
@@ -185,7 +185,7 @@ def _decode_all(
     sizes, reasons = np.zeros((len(source), 2), dtype=np.int32), [""] * len(source)
     chunk = int(np.clip(len(source) // (8 * num_workers), 1, 256 if side <= 64 else 16))
     jobs = _jobs(source, np.arange(len(source)), side, chunk, store=store, want_pixels=keep is not None)
-    with DecodeWorkers(num_workers, processes=processes) as pool, _bar(len(source), progress) as advance:
+    with DecodeWorkers(num_workers, processes=processes) as pool, bar(len(source), progress) as advance:
         for done in pool.map(jobs):
             sizes[np.asarray(done.rows)] = done.sizes
             for row, reason in zip(done.rows, done.reasons, strict=True):
@@ -211,10 +211,10 @@ def _jobs(
         yield Job(part, raws, side, None if store is None else str(store), want_pixels)
 
 
-def cache_folder(given: str | None = None) -> Path | None:
+def cache_folder(given: str | None = None, kind: str = "images") -> Path | None:
     """The folder of the cache, made if need be; None where nothing can be written."""
     chosen = given or os.environ.get("CRAIK_CACHE") or "~/.cache/craik"
-    folder = Path(chosen).expanduser() / "images"
+    folder = Path(chosen).expanduser() / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -225,7 +225,7 @@ def cache_folder(given: str | None = None) -> Path | None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Holds a lock, so that the ranks of one machine decode once and share the result."""
     try:
         import fcntl
@@ -238,7 +238,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary(folder: Path, suffix: str) -> Iterator[Path]:
+def temporary(folder: Path, suffix: str) -> Iterator[Path]:
     """A file beside its final place, which is gone afterwards unless it was published."""
     handle, name = tempfile.mkstemp(suffix=suffix, prefix=".partial-", dir=folder)
     os.close(handle)
@@ -261,14 +261,15 @@ def _reserve(path: Path) -> None:
             ) from None
 
 
-def _publish(path: Path, final: Path) -> None:
+def publish(path: Path, final: Path) -> None:
+    """Gives a whole file its final name."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
     os.replace(path, final)
 
 
 @contextlib.contextmanager
-def _bar(total: int, wanted: bool) -> Iterator[Callable[[int], None]]:
+def bar(total: int, wanted: bool, noun: str = "images") -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr that appears only when the work takes longer than `_PATIENCE`."""
     begin = time.monotonic()
     columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
@@ -283,7 +284,7 @@ def _bar(total: int, wanted: bool) -> Iterator[Callable[[int], None]]:
         if wanted and not shown and passed > _PATIENCE:
             bar.start()
             shown = True
-        bar.update(task, completed=done, rate=f"{done / max(passed, 1e-9):,.0f} images/s")
+        bar.update(task, completed=done, rate=f"{done / max(passed, 1e-9):,.0f} {noun}/s")
 
     try:
         yield advance

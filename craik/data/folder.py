@@ -1,18 +1,18 @@
-"""Images in a folder of any layout."""
+"""Images or videos in a folder of any layout."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from craik.data.listing import Entry, Source, from_listing, is_hidden, list_images
+from craik.data.listing import IMAGES, Entry, Medium, Source, from_listing, is_hidden, list_files
 from craik.errors import UsageError
 
 
-def open_folder(path: Path, name: str, split: str | None) -> Source:
-    """Lists the images below `path`; links to folders are followed, hidden folders and files left alone.
+def open_folder(path: Path, name: str, split: str | None, medium: Medium = IMAGES) -> Source:
+    """Lists the files of a medium below `path`; links to folders are followed, what is hidden is left alone.
 
     Raises:
-        UsageError: no image; no such split; a folder that cannot be listed.
+        UsageError: no such file; no such split; a folder that cannot be listed.
     """
     hidden = 0
     entries = []
@@ -26,7 +26,7 @@ def open_folder(path: Path, name: str, split: str | None) -> Source:
         with open(path / entry.name, "rb") as file:
             return file.read(16)
 
-    listing = list_images(entries, head, hidden)
+    listing = list_files(entries, head, medium, hidden)
     return from_listing(name, listing, lambda e: path / e.name, str(path.resolve()), split)
 
 

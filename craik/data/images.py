@@ -21,12 +21,12 @@ class Pixels(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, S, S, 3)."""
+        """(N, S, S, 3), or (N, T, S, S, 3) of clips."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: np.ndarray) -> np.ndarray:
-        """uint8 [B, S, S, 3] of the images that an int64 [B] names."""
+        """uint8 [B, S, S, 3], or [B, T, S, S, 3], of the images, or clips, that an int64 [B] names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, S, S, 3)."""
+        """(N, S, S, 3), or (N, T, S, S, 3) of clips."""
         return (len(self.rows), *self.base.shape[1:])
 
     def __len__(self) -> int:
@@ -58,13 +58,14 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageData:
-    """A set of images on canvases of one size.
+    """A set of images on canvases of one size, or of clips of T such images each (see `clips.load_clips`).
 
     The whole image is squashed to the square canvas, its aspect not kept; `sizes` remembers the original, so
     that crops can be drawn in the geometry of the original and resampled from the canvas.
 
     Attributes:
-        pixels: uint8 [N, S, S, 3], indexed by int64 arrays; memory-mapped, in memory, or decoded on demand.
+        pixels: uint8 [N, S, S, 3], or [N, T, S, S, 3] of clips, indexed by int64 arrays; memory-mapped, in memory, or
+            decoded on demand.
         sizes: int32 [N, 2], (height, width) of the upright originals [px].
         name: what people call the data.
         paths: for each image a name that is shown to people.
@@ -75,6 +76,8 @@ class ImageData:
         ignored: hidden folders and files of other kinds.
         notes: lines for people, warnings among them.
         fingerprint: the same for the same files at the same S, on any machine.
+        noun: what people call one of them.
+        about: how long and fast videos are.
     """
 
     pixels: Pixels
@@ -88,6 +91,8 @@ class ImageData:
     ignored: Ignored = _NOTHING
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
+    noun: str = "image"
+    about: str = ""
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -95,7 +100,17 @@ class ImageData:
     @property
     def side(self) -> int:
         """S, the side of the canvas [px]."""
-        return self.pixels.shape[1]
+        return self.pixels.shape[-2]
+
+    @property
+    def moving(self) -> bool:
+        """Whether these are clips."""
+        return len(self.pixels.shape) == 5
+
+    @property
+    def length(self) -> int:
+        """Frames of a clip T; 1 of images."""
+        return self.pixels.shape[1] if self.moving else 1
 
     @property
     def num_classes(self) -> int:
@@ -109,7 +124,7 @@ class ImageData:
         return self.class_names[int(self.labels[row])]
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """The canvases of these images, uint8 [B, S, S, 3]."""
+        """The canvases of these images, uint8 [B, S, S, 3], or [B, T, S, S, 3] of clips."""
         return np.asarray(self.pixels[np.asarray(indices, dtype=np.int64)])
 
     def subset(self, indices: np.ndarray) -> "ImageData":
@@ -153,9 +168,10 @@ class ImageData:
             *([f"{_count(self.ignored.files, 'other file')} ignored"] if self.ignored.files else []),
         ]
         height, width = np.median(self.sizes, axis=0).astype(int) if len(self) else (0, 0)
-        line = f"{self.name}: {_count(len(self), 'image')}"
+        line = f"{self.name}: {_count(len(self), self.noun)}"
         line += f" ({'; '.join(asides)})" if asides else ""
         line += f", {width}x{height}" + ("" if (self.sizes == self.sizes[:1]).all() else " median")
+        line += f", {self.about}" if self.about else ""
         if self.labels is None:
             return f"{line}, no labels"
         present = np.unique(self.labels[self.labels >= 0])  # numbers from 0 on may have gaps
@@ -195,19 +211,24 @@ def load_images(
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: use at least 1 image")
     if path.startswith("toy:"):
-        return _limited(_load_toy(path, size, split), limit)
+        return limited(_load_toy(path, size, split), limit)
     source = open_source(path, labels=labels, split=split)
     if labels_required and source.labels is None:
-        raise UsageError(
-            f"{source.name}: no labels. Sort the images into class sub-folders, or give --labels FILE.csv "
-            "(columns path,label; other names with --path-column and --label-column). "
-            "Without labels: craik probe RUN --test PATH --unsupervised"
-        )
+        raise refuse_unlabeled(source.name, "images")
     if limit is not None and limit < len(source):
-        source = source.take(_spread(len(source), limit))
+        source = source.take(spread(len(source), limit))
     decoded = decode_source(source, size, workers=workers, cache_dir=cache_dir, progress=progress)
-    _check_bad(source, decoded, max_bad_fraction)
+    refuse_bad(source, decoded.reasons, max_bad_fraction, "image")
     return _gather(source, decoded, size)
+
+
+def refuse_unlabeled(name: str, plural: str) -> UsageError:
+    """The error for data without labels where they are needed."""
+    return UsageError(
+        f"{name}: no labels. Sort the {plural} into class sub-folders, or give --labels FILE.csv "
+        "(columns path,label; other names with --path-column and --label-column). "
+        "Without labels: craik probe RUN --test PATH --unsupervised"
+    )
 
 
 def _gather(source: Source, decoded: Decoded, size: int) -> ImageData:
@@ -246,24 +267,29 @@ def _load_toy(path: str, size: int, split: str | None) -> ImageData:
     )
 
 
-def _limited(data: ImageData, limit: int | None) -> ImageData:
-    return data if limit is None or limit >= len(data) else data.subset(_spread(len(data), limit))
+def limited(data: ImageData, limit: int | None) -> ImageData:
+    """At most so many of the images."""
+    return data if limit is None or limit >= len(data) else data.subset(spread(len(data), limit))
 
 
-def _spread(count: int, limit: int) -> np.ndarray:
+def spread(count: int, limit: int) -> np.ndarray:
     """`limit` of `count` rows, at random but always the same, in order."""
     return np.sort(np.random.default_rng(0).permutation(count)[:limit])
 
 
-def _check_bad(source: Source, decoded: Decoded, allowed: float) -> None:
-    bad = [(path, reason) for path, reason in zip(source.paths, decoded.reasons, strict=True) if reason]
+def refuse_bad(source: Source, reasons: Sequence[str], allowed: float, noun: str) -> None:
+    """Refuses a source of which too many files cannot be read.
+
+    Raises:
+        UsageError: None can be read, or more than the fraction `allowed` cannot.
+    """
+    bad = [(path, reason) for path, reason in zip(source.paths, reasons, strict=True) if reason]
+    shown = "; ".join(f"{path} ({reason})" for path, reason in bad[:3])
     if len(bad) == len(source):
-        shown = "; ".join(f"{path} ({reason})" for path, reason in bad[:3])
-        raise UsageError(f"{source.name}: none of {len(source):,} image files can be read: {shown}.")
+        raise UsageError(f"{source.name}: none of {len(source):,} {noun} files can be read: {shown}.")
     if len(bad) > allowed * len(source):
-        shown = "; ".join(f"{path} ({reason})" for path, reason in bad[:3])
         raise UsageError(
-            f"{source.name}: {len(bad):,} of {len(source):,} image files ({len(bad) / len(source):.1%}) "
+            f"{source.name}: {len(bad):,} of {len(source):,} {noun} files ({len(bad) / len(source):.1%}) "
             f"cannot be read, more than {allowed:.0%}: {shown}. Repair or remove them, or allow more with "
             f"--max-bad-fraction {min(1.0, np.ceil(100 * len(bad) / len(source)) / 100):g}."
         )

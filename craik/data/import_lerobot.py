@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from craik.data.episode_video import read_video, require_video
 from craik.data.import_rows import Steps, of_images, read_steps, trajectory
-from craik.data.parquet import open_table
+from craik.data.parquet import MediaRows, open_table
 from craik.data.recording import Columns, Recording, discrete_space, resized, taken
 from craik.data.trajectory import Trajectory
 from craik.errors import UsageError
@@ -56,7 +56,8 @@ def open_lerobot(folder: Path, columns: Columns) -> Recording:
     layout = f"LeRobot {info.get('codebase_version', '')}".strip()
     notes = taken(layout, {"frames": camera, **roles}, features)
     if not films:
-        return of_images(tables, steps, str(folder), layout, camera, columns, notes)
+        images = MediaRows(str(folder), tables, camera, folder)
+        return of_images(images, steps, str(folder), layout, columns, notes)
     return _of_films(folder, info, steps, layout, camera, columns, notes)
 
 

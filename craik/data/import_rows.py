@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from craik.data.parquet import ImageRows, open_table
+from craik.data.parquet import MediaRows, open_table
 from craik.data.recording import Columns, Recording, discrete_space, resized, taken
 from craik.data.trajectory import Trajectory
 from craik.errors import UsageError
@@ -51,20 +51,18 @@ def open_rows(files: Sequence[Path], name: str, columns: Columns) -> Recording:
     roles = {role: columns.find(role, schema.names, name) for role in (*ROLES, "episode", "step")}
     steps = read_steps(tables, name, roles)
     notes = taken("parquet", {"frames": camera, **roles}, steps.names)
-    return of_images(tables, steps, name, "parquet", camera, columns, notes)
+    return of_images(MediaRows(name, tables, camera, files[0].parent), steps, name, "parquet", columns, notes)
 
 
 def of_images(
-    tables: Sequence[pq.ParquetFile],
+    images: MediaRows,
     steps: Steps,
     name: str,
     layout: str,
-    camera: str,
     columns: Columns,
     notes: tuple[str, ...],
 ) -> Recording:
     """A recording whose frames are images in a column."""
-    images = ImageRows(name, tables, camera)
 
     def read(index: int) -> Trajectory:
         frames = [_picture(images.read(int(row)), f"{name}, row {row}") for row in steps.order[index]]
@@ -152,9 +150,9 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _picture(data: bytes, where: str) -> np.ndarray:
+def _picture(data: bytes | Path, where: str) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(data if isinstance(data, Path) else io.BytesIO(data)) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise UsageError(f"{where}: not a readable image ({error}). Leave its episode out.") from None

@@ -1,4 +1,4 @@
-"""A list of names becomes a source of images: which are images, which class, which split.
+"""A list of names becomes a source of images or videos: which files are, which class, which split.
 
 Folders and archives share these rules, so the same files give the same data however they are packed.
 """
@@ -19,6 +19,7 @@ IMAGE_SUFFIXES = frozenset(
     " .sgi .qoi".split()
 )
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .gif .mpg .mpeg .wmv .flv .3gp .ogv .ts .mts .m2ts".split())
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -48,14 +49,61 @@ class Ignored:
 _NOTHING = Ignored()
 
 
+def _looks_like_image(head: bytes) -> bool:
+    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def _looks_like_video(head: bytes) -> bool:
+    return (
+        head.startswith((b"\x1aE\xdf\xa3", b"GIF8"))
+        or (head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"heic", b"heix", b"mif1"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """What data is made of, and how its files are told from others.
+
+    Attributes:
+        noun: what people call one of them.
+        suffixes: of files, in lower case.
+        columns: of tables, the most likely first.
+        known: judges a file without a suffix by its first bytes.
+        formats: for people.
+    """
+
+    noun: str
+    suffixes: frozenset[str]
+    columns: tuple[str, ...]
+    known: Callable[[bytes], bool]
+    formats: str
+
+
+IMAGES = Medium(
+    "image",
+    IMAGE_SUFFIXES,
+    ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "picture", "photo"),
+    _looks_like_image,
+    "JPEG, PNG, WebP, TIFF or GIF",
+)
+VIDEOS = Medium(
+    "video",
+    VIDEO_SUFFIXES,
+    ("video", "clip", "mp4", "webm", "avi", "mkv", "gif", "video_bytes"),
+    _looks_like_video,
+    "mp4, mkv, webm, avi or gif",
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Where images come from, before any of them is decoded.
+    """Where images or videos come from, before any of them is decoded.
 
     Attributes:
         name: what people call it.
-        paths: for each image a stable name that is shown to people.
-        read: gives image `i` as the bytes of a file, as the path of one, or as an opened image.
+        paths: for each image, or video, a stable name that is shown to people.
+        read: gives image, or video, `i` as the bytes of a file, as the path of one, or as an opened image.
         identity: changes whenever the files may have changed (place, sizes, times): the key of the cache.
         content: as `identity`, but the same on another machine and after a copy: for checks on resume.
         labels: int64 [N], -1 where an image has none; None without labels.
@@ -105,10 +153,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The image files among some entries, sorted by name, and what was left alone."""
+    """The files of a medium among some entries, sorted by name, and what was left alone."""
 
-    images: tuple[Entry, ...]
+    files: tuple[Entry, ...]
     ignored: Ignored
+    medium: Medium = IMAGES
 
 
 def is_hidden(part: str) -> bool:
@@ -116,15 +165,21 @@ def is_hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
 
 
-def list_images(entries: Iterable[Entry], head: Callable[[Entry], bytes], hidden: int = 0) -> Listing:
-    """Picks the image files by suffix; a file without a suffix is judged by its first bytes.
+def list_files(
+    entries: Iterable[Entry], head: Callable[[Entry], bytes], medium: Medium = IMAGES, hidden: int = 0
+) -> Listing:
+    """Picks the files of a medium by suffix; a file without a suffix is judged by its first bytes.
+
+    Where videos are wanted and there is none, images are picked: stills, which last as long as a clip does.
 
     Args:
         entries: all files.
         head: reads the first bytes of a file.
+        medium: what is wanted.
         hidden: hidden folders that were already left out.
     """
-    images, others, hidden_names = [], Counter[str](), set[str]()
+    entries = list(entries)
+    files, others, hidden_names = [], Counter[str](), set[str]()
     for entry in entries:
         parts = entry.name.split("/")
         veil = next((depth for depth, part in enumerate(parts) if is_hidden(part)), None)
@@ -132,22 +187,20 @@ def list_images(entries: Iterable[Entry], head: Callable[[Entry], bytes], hidden
             hidden_names.add("/".join(parts[: veil + 1]))
             continue
         suffix = PurePosixPath(entry.name).suffix.lower()
-        if suffix in IMAGE_SUFFIXES or (not suffix and _looks_like_image(head(entry))):
-            images.append(entry)
+        if suffix in medium.suffixes or (not suffix and medium.known(head(entry))):
+            files.append(entry)
         else:
             others[suffix or "no suffix"] += 1
-    images.sort(key=lambda entry: entry.name.split("/"))
-    return Listing(tuple(images), Ignored(hidden + len(hidden_names), tuple(others.most_common())))
+    if not files and medium is VIDEOS and IMAGE_SUFFIXES & set(others):
+        return replace(list_files(entries, head, IMAGES, hidden), medium=VIDEOS)
+    files.sort(key=lambda entry: entry.name.split("/"))
+    return Listing(tuple(files), Ignored(hidden + len(hidden_names), tuple(others.most_common())), medium)
 
 
-def _looks_like_image(head: bytes) -> bool:
-    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-
-
-def refuse_empty(name: str, ignored: Ignored) -> UsageError:
-    """The error for a source without one image."""
+def refuse_empty(name: str, ignored: Ignored, medium: Medium = IMAGES) -> UsageError:
+    """The error for a source without one file of the medium."""
     kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in ignored.others[:4])
-    found = f"{name}: 0 images in {ignored.files:,} files" + (f" ({kinds})." if kinds else ".")
+    found = f"{name}: 0 {medium.noun}s in {ignored.files:,} files" + (f" ({kinds})." if kinds else ".")
     suffixes = {suffix for suffix, _ in ignored.others}
     if suffixes & HEIC_SUFFIXES:
         return UsageError(
@@ -156,9 +209,12 @@ def refuse_empty(name: str, ignored: Ignored) -> UsageError:
         )
     if suffixes & {".zip", ".tar", ".gz", ".tgz"}:
         return UsageError(f"{found} Give an archive by its own path: --data {name}NAME.zip")
-    if suffixes & {".mp4", ".avi", ".mov", ".mkv", ".webm"}:
-        return UsageError(f"{found} These are clips; cut frames first: ffmpeg -i CLIP -r 1 frames/%05d.jpg")
-    return UsageError(f"{found} Give a folder, .zip, .tar or .parquet that holds JPEG, PNG, WebP, TIFF or GIF.")
+    if medium is IMAGES and suffixes & VIDEO_SUFFIXES:
+        return UsageError(
+            f"{found} These are videos: train a video model on them (craik recipes), or cut frames: "
+            "ffmpeg -i CLIP -r 1 frames/%05d.jpg"
+        )
+    return UsageError(f"{found} Give a folder, .zip, .tar or .parquet that holds {medium.formats}.")
 
 
 def from_listing(
@@ -170,17 +226,17 @@ def from_listing(
     *,
     split_option: str = "--split",
 ) -> Source:
-    """Makes a source of the image files of a folder or an archive.
+    """Makes a source of the files of a folder or an archive.
 
     When the first-level folders are splits (train/, val/, test/), one of them is used: `split`, or `train`.
-    The class of an image is its first-level folder below; folders that wrap everything do not count.
+    The class of a file is its first-level folder below; folders that wrap everything do not count.
 
     Raises:
-        UsageError: no image; no such split.
+        UsageError: no file of the medium; no such split.
     """
-    if not listing.images:
-        raise refuse_empty(name, listing.ignored)
-    images, skip, notes = list(listing.images), 0, tuple[str, ...]()
+    if not listing.files:
+        raise refuse_empty(name, listing.ignored, listing.medium)
+    images, skip, notes = list(listing.files), 0, tuple[str, ...]()
     if split is not None or _have_splits(images, _wrapping(images)):
         images, skip, notes = _choose_split(name, images, split, split_option)
     labels, class_names = _classes(images, skip)

@@ -1,4 +1,4 @@
-"""Images in parquet files as Hugging Face writes them: `image` as struct<bytes, path>, or as plain bytes."""
+"""Images or videos in parquet files: `image` or `video` as struct<bytes, path>, as plain bytes, or as paths."""
 
 import json
 import re
@@ -12,23 +12,27 @@ import pyarrow
 import pyarrow.parquet as pq
 
 from craik.data.labels import LabelSpec, number_labels, own_column
-from craik.data.listing import Source, digest, split_of
+from craik.data.listing import IMAGES, Medium, Source, digest, split_of
 from craik.errors import UsageError
 
 _HELD = 4 << 30  # compressed images kept in memory while the files are read [bytes]
-_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "picture", "photo")
+_PATH_COLUMNS = ("path", "file", "filename", "file_name")
 
 
-def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split: str | None) -> Source:
+def open_parquet(
+    files: Sequence[Path], name: str, spec: LabelSpec | None, split: str | None, medium: Medium = IMAGES
+) -> Source:
     """Reads the names and labels of the rows of some parquet files; images stay in the files until asked for.
 
+    A column of texts is one of paths, relative to the folder of the parquet file or to the working folder.
+
     Raises:
-        UsageError: an unreadable file; no image column; no such label column or split.
+        UsageError: an unreadable file; no column of images, or videos; no such label column or split.
     """
     chosen, notes = _choose_split(name, files, split)
     tables = [open_table(path) for path in chosen]
     schema = tables[0].schema_arrow
-    column = _image_column(str(chosen[0]), schema)
+    column = _media_column(str(chosen[0]), schema, medium)
     spec = spec or LabelSpec()
     columns = _columns(name, schema, spec)
     _refuse_strangers(name, chosen, tables, [column, *columns.values()])
@@ -36,8 +40,8 @@ def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split
     paths = [path for file, names in zip(chosen, rows, strict=True) for path in _paths(file, names)]
     labels, class_names = _labels(schema, rows, columns)
     if not paths:
-        raise UsageError(f"{name}: 0 images, for it has no rows. Download or write it again.")
-    groups = ImageRows(name, tables, column)
+        raise UsageError(f"{name}: 0 {medium.noun}s, for it has no rows. Download or write it again.")
+    groups = MediaRows(name, tables, column, chosen[0].parent)
     stats = [path.stat() for path in chosen]
     places = [f"{p.resolve()}\0{s.st_size}\0{s.st_mtime_ns}" for p, s in zip(chosen, stats, strict=True)]
     source = Source(
@@ -55,12 +59,12 @@ def open_parquet(files: Sequence[Path], name: str, spec: LabelSpec | None, split
     return source
 
 
-class ImageRows:
-    """Images by row number, with the row groups read last kept in memory."""
+class MediaRows:
+    """Images or videos by row number, with the row groups read last kept in memory."""
 
-    def __init__(self, name: str, tables: Sequence[pq.ParquetFile], column: str) -> None:
-        """Reads `column` of the rows of all files together; `name` is what people call them."""
-        self.name = name
+    def __init__(self, name: str, tables: Sequence[pq.ParquetFile], column: str, folder: Path) -> None:
+        """Reads `column` of the rows of all files together; `name` is what people call them, `folder` has them."""
+        self.name, self.folder = name, folder
         self.places = [(table, g) for table in tables for g in range(table.num_row_groups)]
         sizes = [table.metadata.row_group(g).num_rows for table, g in self.places]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -69,12 +73,14 @@ class ImageRows:
         self.held: OrderedDict[int, pyarrow.ChunkedArray] = OrderedDict()
         self.held_bytes = 0
 
-    def read(self, index: int) -> bytes:
-        """The bytes of one image; none where the row has none."""
+    def read(self, index: int) -> bytes | Path:
+        """The bytes of a file, or its path where the table has only that; no bytes where the row has none."""
         group = int(np.searchsorted(self.starts, index, side="right")) - 1
         with self.lock:
             value = self._group(group)[index - int(self.starts[group])].as_py()
-        return value or b""
+        if isinstance(value, dict):
+            value = value["bytes"] if value["bytes"] is not None else value.get("path")
+        return located(value, self.folder) if isinstance(value, str) and value else value or b""
 
     def _group(self, group: int) -> pyarrow.ChunkedArray:
         if group in self.held:
@@ -84,15 +90,18 @@ class ImageRows:
             values = table.read_row_group(number, columns=[self.column]).column(0)
         except (pyarrow.ArrowException, OSError) as error:
             raise damaged(self.name, error) from None
-        if pyarrow.types.is_struct(values.type):
-            chunks = [chunk.field("bytes") for chunk in values.chunks]
-            values = pyarrow.chunked_array(chunks) if chunks else values
         self.held[group] = values
         self.held_bytes += values.nbytes
         while self.held_bytes > _HELD and len(self.held) > 1:
             _, old = self.held.popitem(last=False)
             self.held_bytes -= old.nbytes
         return values
+
+
+def located(path: str, folder: Path) -> Path:
+    """A file that a table names: relative to the folder of the table, else to the working folder."""
+    beside = folder / Path(path).expanduser()
+    return beside if beside.exists() else Path(path).expanduser()
 
 
 def damaged(name: str, error: Exception) -> UsageError:
@@ -117,19 +126,29 @@ def _is_bytes(kind: pyarrow.DataType) -> bool:
     return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
 
 
-def _image_column(name: str, schema: pyarrow.Schema) -> str:
-    def holds_images(field: pyarrow.Field) -> bool:
+def _is_text(kind: pyarrow.DataType) -> bool:
+    return pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+
+
+def _media_column(name: str, schema: pyarrow.Schema, medium: Medium) -> str:
+    def holds_files(field: pyarrow.Field) -> bool:
         if pyarrow.types.is_struct(field.type):
             at = field.type.get_field_index("bytes")
-            return at >= 0 and _is_bytes(field.type.field(at).type)
+            kind = field.type.field(at).type if at >= 0 else None
+            return kind is not None and (_is_bytes(kind) or pyarrow.types.is_null(kind))  # null: paths alone
         return _is_bytes(field.type)
 
-    found = [field.name for field in schema if holds_images(field)]
-    if not found:
+    found = [field.name for field in schema if holds_files(field)]
+    texts = {field.name for field in schema if _is_text(field.type)}
+    named = [column for column in medium.columns if column in found]
+    paths = [c for c in (*medium.columns, f"{medium.noun}_path", *_PATH_COLUMNS) if c in texts]
+    if not found and not paths:
         have = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise UsageError(f"{name}: no image column, but {have}. Expected `image` as struct<bytes, path> or as binary.")
-    named = [column for column in _IMAGE_COLUMNS if column in found]
-    return (named or found)[0]
+        raise UsageError(
+            f"{name}: no {medium.noun} column, but {have}. "
+            f"Expected `{medium.noun}` as struct<bytes, path>, as binary, or as paths."
+        )
+    return (named or found or paths)[0]
 
 
 def _columns(name: str, schema: pyarrow.Schema, spec: LabelSpec) -> dict[str, str]:

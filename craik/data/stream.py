@@ -129,15 +129,15 @@ class Stream(Generic[S]):
 
     def __iter__(self) -> Generator[S, None, None]:
         """Batches without end, from `epoch` and `step` on; close it to end the thread."""
-        batches = self._batches(self.epoch, self.step)
+        places = self._batches(self.epoch, self.step)
         reader = ThreadPoolExecutor(1, thread_name_prefix="craik-loader")
         try:
-            ahead = deque(reader.submit(self.data.read, next(batches)) for _ in range(self.prefetch))
+            ahead = deque(reader.submit(self.fetch, *next(places)) for _ in range(self.prefetch))
             while True:
                 begin = time.perf_counter()
                 samples = ahead.popleft().result()
                 self.wait_s += time.perf_counter() - begin
-                ahead.append(reader.submit(self.data.read, next(batches)))
+                ahead.append(reader.submit(self.fetch, *next(places)))
                 self.step += 1
                 if self.step == len(self):
                     self.epoch, self.step = self.epoch + 1, 0
@@ -145,10 +145,14 @@ class Stream(Generic[S]):
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
 
-    def _batches(self, epoch: int, step: int) -> Iterator[np.ndarray]:
-        """The samples of this rank's batches, int64 [B], without end."""
+    def fetch(self, epoch: int, indices: np.ndarray) -> S:
+        """Reads the samples of a batch, int64 [B]; what is drawn at random in them may depend on the epoch."""
+        return self.data.read(indices)
+
+    def _batches(self, epoch: int, step: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The epoch and the samples of this rank's batches, int64 [B], without end."""
         while True:
             order = self.order(epoch)
             for number in range(step, len(self)):
-                yield self._slice(order, number)
+                yield epoch, self._slice(order, number)
             epoch, step = epoch + 1, 0

@@ -18,7 +18,7 @@ from craik.errors import UsageError
 SHAPES = ("disk", "square", "triangle", "star", "cross", "ring")
 COLORS = ("red", "orange", "yellow", "green", "cyan", "blue", "violet", "pink")
 PATTERNS = ("plain", "gradient", "stripes", "checks", "clouds")
-_RGB = np.array(
+PALETTE = np.array(
     [
         *([0.88, 0.22, 0.20], [0.95, 0.55, 0.15], [0.93, 0.83, 0.25], [0.25, 0.68, 0.33]),
         *([0.22, 0.75, 0.80], [0.20, 0.38, 0.85], [0.52, 0.28, 0.78], [0.95, 0.52, 0.72]),
@@ -26,7 +26,7 @@ _RGB = np.array(
     dtype=np.float32,
 )
 _CHUNK = 250  # images drawn at once; also the unit of seeding, so more images never change the first ones
-_SPLITS = {"train": 0, "val": 1, "test": 2}
+SPLITS = {"train": 0, "val": 1, "test": 2}
 _OPTIONS = ("n", "size", "seed", "split")
 
 
@@ -46,24 +46,71 @@ def parse_toy(path: str, split: str | None = None) -> ToySpec:
     Raises:
         UsageError: another toy set; an unknown option; a value out of range.
     """
-    kind, _, query = path.removeprefix("toy:").partition("?")
+    kind = path.removeprefix("toy:").partition("?")[0]
+    if kind in ("digits", "physics"):
+        raise UsageError(f"{path}: these are videos; train a video model on them (craik recipes), or use toy:shapes")
     if kind != "shapes":
         raise UsageError(f"{path}: no such toy data. Use toy:shapes, or toy:shapes?n=4000&size=32&seed=0")
-    values = dict(parse_qsl(query, keep_blank_values=True))
-    for key in values:
-        if key not in _OPTIONS:
-            near = difflib.get_close_matches(key, _OPTIONS, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(_OPTIONS)}."
-            raise UsageError(f"{path}: unknown option {key!r}. {hint}")
-    numbers = {key: values[key] for key in ("n", "size", "seed") if key in values}
-    for key, value in numbers.items():
-        if not value.isdecimal() or (key != "seed" and int(value) < (8 if key == "size" else 1)):
-            raise UsageError(f"{path}: {key}={value} has to be a whole number, such as toy:shapes?n=4000&size=32")
-    chosen = values.get("split", split or "train")
-    if chosen not in _SPLITS:
-        raise UsageError(f"{path}: split={chosen} has to be one of {', '.join(_SPLITS)}.")
-    size = int(numbers["size"]) if "size" in numbers else None
-    return ToySpec(int(numbers.get("n", 4000)), size, int(numbers.get("seed", 0)), chosen)
+    options = ToyOptions.read(path, _OPTIONS)
+    size = options.whole("size", least=8) if "size" in options.values else None
+    return ToySpec(options.whole("n", 4000), size, options.whole("seed", 0, least=0), options.split(split))
+
+
+@dataclass(frozen=True, slots=True)
+class ToyOptions:
+    """What stands behind the question mark of a toy: `toy:shapes?n=4000&size=32`."""
+
+    path: str
+    values: dict[str, str]
+
+    @classmethod
+    def read(cls, path: str, known: tuple[str, ...]) -> "ToyOptions":
+        """The options of a path.
+
+        Raises:
+            UsageError: One that is not known.
+        """
+        values = dict(parse_qsl(path.partition("?")[2], keep_blank_values=True))
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+                raise UsageError(f"{path}: unknown option {key!r}. {hint}")
+        return cls(path, values)
+
+    def whole(self, key: str, default: int = 1, least: int = 1) -> int:
+        """A whole number.
+
+        Raises:
+            UsageError: It is none, or too small.
+        """
+        text = self.values.get(key, str(default))
+        if not text.isdecimal() or int(text) < least:
+            name = self.path.partition("?")[0]
+            raise UsageError(f"{self.path}: {key}={text} has to be a whole number, such as {name}?n=4000&size=32")
+        return int(text)
+
+    def choice(self, key: str, choices: tuple[str, ...]) -> str:
+        """One of some words, the first by default.
+
+        Raises:
+            UsageError: Another word.
+        """
+        text = self.values.get(key, choices[0])
+        if text not in choices:
+            raise UsageError(f"{self.path}: {key}={text} has to be one of {', '.join(choices)}.")
+        return text
+
+    def split(self, asked: str | None) -> str:
+        """The split: that of the path, else what was asked for, else train.
+
+        Raises:
+            UsageError: No such split.
+        """
+        chosen = self.values.get("split", asked or "train")
+        if chosen not in SPLITS:
+            raise UsageError(f"{self.path}: split={chosen} has to be one of {', '.join(SPLITS)}.")
+        return chosen
 
 
 def open_toy(path: str, split: str | None = None) -> Source:
@@ -84,7 +131,7 @@ def open_toy(path: str, split: str | None = None) -> Source:
 
 def draw_toy(spec: ToySpec) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Draws the images of a `ToySpec`: as `shapes`."""
-    return shapes(spec.n, spec.size or 32, spec.seed, stream=_SPLITS[spec.split])
+    return shapes(spec.n, spec.size or 32, spec.seed, stream=SPLITS[spec.split])
 
 
 def shapes(n: int, size: int, seed: int = 0, *, stream: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -140,12 +187,12 @@ def _render(factors: dict[str, np.ndarray], size: int, rng: np.random.Generator)
     radius = factors["size"][:, None, None]
     u, v = (cos * dx + sin * dy) / radius, (cos * dy - sin * dx) / radius
     distance = np.empty((n, size, size), dtype=np.float32)
-    for kind, outline in enumerate(_OUTLINES):
+    for kind, outline in enumerate(OUTLINES):
         rows = np.flatnonzero(factors["shape"] == kind)
         distance[rows] = outline(u[rows], v[rows])
     cover = np.clip(0.5 - distance * radius * size, 0.0, 1.0)[..., None]
     glow = (1.0 - 0.16 * v)[..., None]  # lit from above
-    paint = np.clip(_RGB[factors["color"]][:, None, None, :] * glow, 0.0, 1.0)
+    paint = np.clip(PALETTE[factors["color"]][:, None, None, :] * glow, 0.0, 1.0)
     image = _backdrop(factors, size, rng)
     image += cover * (paint - image)
     image += factors["noise"][:, None, None, None] * rng.standard_normal(image.shape, dtype=np.float32)
@@ -233,7 +280,7 @@ def _ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.abs(np.hypot(u, v) - 0.7) - 0.22
 
 
-_OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
+OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
     *(_disk, _square, _triangle),
     *(_star, _cross, _ring),
 )

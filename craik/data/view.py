@@ -5,6 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def as_volume(x: Tensor) -> Tensor:
+    """Clips [B, T, C, H, W] as encoders take them, [B, C, T, H, W]; images [B, C, H, W] as they are."""
+    return x.transpose(1, 2) if x.ndim == 5 else x
+
+
 def center_square(frames: Tensor, side: int) -> Tensor:
     """The short side resized to `side` (bilinear with antialiasing), the center square cut out, one channel made three.
 

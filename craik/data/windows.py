@@ -122,6 +122,12 @@ class Windows:
         before = np.where(episode > 0, self.ends[episode - 1], 0)
         return episode, (indices - before) * self.every
 
+    def rows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where some windows lie in the folder: rows of their frames [B, T], and of all actions [B, (T - 1) * s]."""
+        episode, start = self.locate(np.asarray(indices, dtype=np.int64))
+        first = (self.episodes.table[episode, 0] + start)[:, None]
+        return first + np.arange(0, self.span, self.skip), first + np.arange(self.span - 1)
+
     def read(self, indices: np.ndarray) -> Clips:
         """The batch of some windows, int64 [B].
 
@@ -129,24 +135,21 @@ class Windows:
             UsageError: A frame that cannot be read.
         """
         data = self.episodes
-        episode, start = self.locate(np.asarray(indices, dtype=np.int64))
-        first = (data.table[episode, 0] + start)[:, None]
-        seen = first + np.arange(0, self.span, self.skip)  # [B, T]
-        between = first + np.arange(self.span - 1)  # [B, (T - 1) * s]
+        seen, between = self.rows(indices)
         # numpy's transpose is a third faster here than a permutation by torch.
         frames = np.ascontiguousarray(data.frames.read(seen).transpose(0, 1, 4, 2, 3))
         blocks = (len(indices), self.frames - 1, self.skip)
         return Clips(
             frames=torch.from_numpy(frames),
             index=torch.from_numpy(np.array(indices, dtype=np.int64)),
-            actions=None if data.actions is None else self._actions(data.actions[between]),
+            actions=None if data.actions is None else self.blocks(data.actions[between]),
             states=None if data.states is None else torch.from_numpy(data.states[seen]),
             rewards=None if data.rewards is None else torch.from_numpy(data.rewards[between].reshape(blocks).sum(-1)),
             done=None if data.done is None else torch.from_numpy(data.done[between].reshape(blocks).any(-1)),
         )
 
-    def _actions(self, actions: np.ndarray) -> Tensor:
-        """From stored actions [B, (T - 1) * s, columns] to [B, T - 1, s * A]."""
+    def blocks(self, actions: np.ndarray) -> Tensor:
+        """From stored actions [B, (T - 1) * s, columns] to [B, T - 1, s * A], discrete ones one-hot."""
         found = torch.from_numpy(actions)
         if self.episodes.discrete:
             found = torch.nn.functional.one_hot(found[..., 0].long(), self.episodes.action_size).float()

@@ -12,11 +12,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol, Self, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,24 @@ from craik.data.decode import UnreadableImage, decode_canvas, quiet_pillow
 
 CRASHED = "the decoder crashed on it"
 Raw = bytes | Path | Image.Image
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Task(Protocol[R_co]):
+    """Work for a worker; it and its result are pickled, and its class may not need torch."""
+
+    def run(self) -> R_co:
+        """Does the work; a file that cannot be read is told in the result."""
+
+    def parts(self) -> Sequence[Self]:
+        """The same work in pieces as small as they get, to find the one that ends a worker."""
+
+    def crashed(self) -> R_co:
+        """The result of a smallest piece that ended its worker."""
+
+    def join(self, results: Sequence[Any]) -> R_co:
+        """The result of the whole from those of its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,38 @@ class Job:
     store: str | None = None
     want_pixels: bool = False
 
+    def run(self) -> "Done":
+        """Decodes the images in this thread."""
+        count = len(self.rows)
+        sizes, reasons = np.zeros((count, 2), dtype=np.int32), [""] * count
+        pixels = np.zeros((count, self.side, self.side, 3), dtype=np.uint8)
+        with quiet_pillow():
+            for at, raw in enumerate(self.raws):
+                try:
+                    pixels[at], sizes[at] = decode_canvas(raw, self.side)
+                except UnreadableImage as error:
+                    reasons[at] = error.reason
+        if self.store is not None:
+            store = np.load(self.store, mmap_mode="r+")
+            store[np.asarray(self.rows)] = pixels
+        return Done(self.rows, sizes, tuple(reasons), pixels if self.want_pixels else None)
+
+    def parts(self) -> "list[Job]":
+        """One job for each image."""
+        alone = zip(self.rows, self.raws, strict=True)
+        return [Job((row,), (raw,), self.side, self.store, self.want_pixels) for row, raw in alone]
+
+    def crashed(self) -> "Done":
+        """The result of one image that ended the worker."""
+        blank = np.zeros((1, self.side, self.side, 3), dtype=np.uint8) if self.want_pixels else None
+        return Done(self.rows, np.zeros((1, 2), dtype=np.int32), (CRASHED,), blank)
+
+    def join(self, results: "Sequence[Done]") -> "Done":
+        """One result from those of the parts."""
+        pixels = np.concatenate([r.pixels for r in results if r.pixels is not None]) if self.want_pixels else None
+        reasons = tuple(reason for result in results for reason in result.reasons)
+        return Done(self.rows, np.concatenate([result.sizes for result in results]), reasons, pixels)
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -56,25 +106,8 @@ class Done:
     pixels: np.ndarray | None
 
 
-def decode_job(job: Job) -> Done:
-    """Decodes the images of a job in this thread."""
-    count = len(job.rows)
-    sizes, reasons = np.zeros((count, 2), dtype=np.int32), [""] * count
-    pixels = np.zeros((count, job.side, job.side, 3), dtype=np.uint8)
-    with quiet_pillow():
-        for at, raw in enumerate(job.raws):
-            try:
-                pixels[at], sizes[at] = decode_canvas(raw, job.side)
-            except UnreadableImage as error:
-                reasons[at] = error.reason
-    if job.store is not None:
-        store = np.load(job.store, mmap_mode="r+")
-        store[np.asarray(job.rows)] = pixels
-    return Done(job.rows, sizes, tuple(reasons), pixels if job.want_pixels else None)
-
-
 class DecodeWorkers:
-    """A pool that decodes jobs, in processes where it can and in threads elsewhere.
+    """A pool that carries out tasks, in processes where it can and in threads elsewhere.
 
     Attributes:
         notes: one line when it had to fall back to threads.
@@ -103,43 +136,42 @@ class DecodeWorkers:
             return False
         return True
 
-    def submit(self, job: Job) -> "Future[Done]":
-        """Starts a job; its result never is an exception because of an image."""
-        return self._threads.submit(self._run if self._processes else decode_job, job)
+    def submit(self, task: Task[R]) -> "Future[R]":
+        """Starts a task; its result never is an exception because of a file."""
+        if self._processes:
+            return self._threads.submit(self._run, task)
+        return self._threads.submit(task.run)
 
-    def map(self, jobs: Iterable[Job]) -> Iterator[Done]:
-        """Decodes jobs and gives them back in order, with only a few of them in memory."""
-        waiting: list[Future[Done]] = []
-        for job in jobs:
-            waiting.append(self.submit(job))
+    def map(self, tasks: Iterable[Task[R]]) -> Iterator[R]:
+        """Carries out tasks and gives their results in order, with only a few of them in memory."""
+        waiting: list[Future[R]] = []
+        for task in tasks:
+            waiting.append(self.submit(task))
             if len(waiting) > 2 * self.num_workers:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
 
-    def _run(self, job: Job) -> Done:
+    def _run(self, task: Task[R]) -> R:
         process = self._idle.get()
         try:
-            done = process.run(job)
-        except (OSError, EOFError, pickle.UnpicklingError):  # the worker died: find the image that kills it
+            done: R = process.run(task)
+        except (OSError, EOFError, pickle.UnpicklingError):  # the worker died: find the file that kills it
             process.restart()
-            done = self._one_by_one(process, job)
+            done = self._one_by_one(process, task)
         finally:
             self._idle.put(process)
         return done
 
-    def _one_by_one(self, process: "_Process", job: Job) -> Done:
-        parts = []
-        for row, raw in zip(job.rows, job.raws, strict=True):
+    def _one_by_one(self, process: "_Process", task: Task[R]) -> R:
+        results: list[R] = []
+        for part in task.parts():
             try:
-                parts.append(process.run(Job((row,), (raw,), job.side, job.store, job.want_pixels)))
+                results.append(process.run(part))
             except (OSError, EOFError, pickle.UnpicklingError):
                 process.restart()
-                blank = np.zeros((1, job.side, job.side, 3), dtype=np.uint8) if job.want_pixels else None
-                parts.append(Done((row,), np.zeros((1, 2), dtype=np.int32), (CRASHED,), blank))
-        pixels = np.concatenate([p.pixels for p in parts if p.pixels is not None]) if job.want_pixels else None
-        reasons = tuple(reason for part in parts for reason in part.reasons)
-        return Done(job.rows, np.concatenate([part.sizes for part in parts]), reasons, pixels)
+                results.append(part.crashed())
+        return task.join(results)
 
     def close(self) -> None:
         """Ends the workers."""
@@ -177,14 +209,12 @@ class _Process:
         if self._receive() != "ready":
             raise EOFError("unexpected answer")
 
-    def run(self, job: Job) -> Done:
+    def run(self, task: Task[Any]) -> Any:
         assert self.child.stdin is not None
         with self.lock:
-            pickle.dump(job, self.child.stdin, protocol=5)
+            pickle.dump(task, self.child.stdin, protocol=5)
             self.child.stdin.flush()
-            done = self._receive()
-        assert isinstance(done, Done)
-        return done
+            return self._receive()
 
     def _receive(self) -> object:
         assert self.child.stdout is not None
@@ -210,15 +240,15 @@ class _Process:
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answers jobs until the parent closes the pipe."""
+    """Carries out tasks until the parent closes the pipe."""
     pickle.dump("ready", answers, protocol=5)
     answers.flush()
     while True:
         try:
-            job = pickle.load(requests)
+            task: Task[Any] = pickle.load(requests)
         except EOFError:
             return
-        pickle.dump(decode_job(job), answers, protocol=5)
+        pickle.dump(task.run(), answers, protocol=5)
         answers.flush()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WORLDS = {
     "two_rooms": ("two_rooms", "TwoRooms"),
     "random_door": ("stochastic", "RandomDoor"),
+    "ice": ("stochastic", "Ice"),
     "point_mass": ("point_mass", "PointMass"),
     "push_disc": ("push_disc", "PushDisc"),
     "maze": ("maze", "Maze"),

@@ -1,7 +1,7 @@
-"""Chance: a door that opens at random, and disturbances that any world can have around it.
+"""Chance: a door that opens at random, ice on which moves veer, and disturbances that any world can have around it.
 
-`RandomDoor` has more than one future that matters. `Distractor` and `Noise` have futures that do not: a model that
-spends its capacity on them predicts worse what counts.
+`RandomDoor` and `Ice` have more than one future that matters, `Ice` already at the next step. `Distractor` and `Noise`
+have futures that do not: a model that spends its capacity on them predicts worse what counts.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from craik.envs import geometry, paint, two_rooms
 from craik.envs.paint import Color
 from craik.envs.two_rooms import TwoRooms
-from craik.envs.world import Action, Box, World
+from craik.envs.world import Action, Box, World, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,129 @@ class RandomDoor:
         num, doors = rooms.layout.doorways.shape[:2]
         is_open = rng.uniform(size=(num, doors)) < self.open_prob / (self.open_prob + self.shut_prob)
         return DoorState(rooms, is_open, paint.pick(self.door_colors, num, rng))
+
+
+@dataclass(frozen=True, slots=True)
+class IceState:
+    """The dot, (x, y) [px], float64 [B, 2]."""
+
+    position: np.ndarray
+    agent_color: np.ndarray
+    """[B, 3]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ice:
+    """A dot on a field with a strip of ice, on which each move veers to the left or to the right by chance.
+
+    Off the ice an action has one future, on it two, of the same length: which two depends on the action, and how often
+    each comes true on `left_prob` alone. Their mean, the move cut short, never happens.
+    """
+
+    side: int = 64
+    """Of a frame [px], and of the field."""
+    strip: tuple[float, float] = (20.0, 46.0)
+    """Least and greatest x of the ice [px]."""
+    veer: float = 60.0
+    """Angle between a move and what comes of it on the ice [degrees]."""
+    left_prob: float = 0.7
+    """Of veering to the left."""
+    max_move: float = 8.0
+    """Longest move [px per step]."""
+    success_radius: float = 4.5
+    """A goal is reached at less than this distance [px]."""
+    max_steps: int = 100
+    border: float = 4.0
+    """Least distance of the dot from the edge [px]."""
+    radius: float = 2.5
+    """Of the dot [px]."""
+    agent_colors: tuple[Color, ...] = (paint.RED,)
+    """One of them is drawn for each episode."""
+    ice_color: Color = (176, 214, 240)
+    floor_color: Color = paint.WHITE
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.left_prob < 1.0 and 0.0 < self.veer < 90.0):
+            raise ValueError("left_prob has to be between 0 and 1, and veer between 0 and 90 [degrees]")
+
+    @property
+    def name(self) -> str:
+        """As `craik.envs.find` knows it."""
+        return "ice"
+
+    @property
+    def action(self) -> Box:
+        """Move (x, y) [px]."""
+        bound = (self.max_move, self.max_move)
+        return Box((-self.max_move, -self.max_move), bound, max_norm=self.max_move)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height [px], width [px] and channels of a frame."""
+        return self.side, self.side, 3
+
+    @property
+    def truth_names(self) -> tuple[str, ...]:
+        """The dot, and whether it is on the ice."""
+        return ("x", "y", "on_ice")
+
+    def reset(self, num: int, rng: np.random.Generator) -> IceState:
+        """Dots anywhere."""
+        return IceState(self._anywhere(num, rng), paint.pick(self.agent_colors, num, rng))
+
+    def step(self, state: IceState, action: np.ndarray, rng: np.random.Generator) -> IceState:
+        """Moves by actions [num, 2], which veer where the dot sets out on the ice; the edge stops it."""
+        way = self.action.fit(action, len(state.position))
+        left = rng.uniform(size=len(way)) < self.left_prob
+        angle = np.radians(self.veer) * np.where(left, -1.0, 1.0) * self.on_ice(state)  # y points down
+        cos, sin = np.cos(angle), np.sin(angle)
+        veered = np.stack([cos * way[:, 0] - sin * way[:, 1], sin * way[:, 0] + cos * way[:, 1]], axis=1)
+        return IceState(np.clip(state.position + veered, self.border, self.side - self.border), state.agent_color)
+
+    def on_ice(self, state: IceState) -> np.ndarray:
+        """Whether each dot is on the ice, bool [num]."""
+        x = state.position[:, 0]
+        return (x >= self.strip[0]) & (x <= self.strip[1])
+
+    def goal(self, state: IceState, rng: np.random.Generator) -> IceState:
+        """Any other places, not already reached."""
+        at = self._anywhere(len(state.position), rng)
+        while (near := np.linalg.norm(at - state.position, axis=1) < self.success_radius).any():
+            at[near] = self._anywhere(int(near.sum()), rng)
+        return IceState(at, state.agent_color)
+
+    def reached(self, state: IceState, goal: IceState) -> np.ndarray:
+        """Whether dot and goal are nearer than `success_radius`."""
+        return self.distance(state, goal) < self.success_radius
+
+    def distance(self, state: IceState, goal: IceState) -> np.ndarray:
+        """The straight way [px]; ice makes it longer."""
+        return np.linalg.norm(goal.position - state.position, axis=1)
+
+    def expert(self, state: IceState, goal: IceState, rng: np.random.Generator) -> np.ndarray:
+        """Straight to the goal; on the ice no further than brings it nearest on either side."""
+        way = goal.position - state.position
+        share = np.where(self.on_ice(state), np.cos(np.radians(self.veer)), 1.0)
+        return shorten(way * share[:, None], self.max_move)
+
+    def truth(self, state: IceState) -> np.ndarray:
+        """The columns of `truth_names`, [num, 3]."""
+        return np.column_stack([state.position, self.on_ice(state)])
+
+    def render(self, state: IceState) -> np.ndarray:
+        """Frames uint8 [num, side, side, 3]."""
+        return paint.in_chunks(self._paint, state, self.shape)
+
+    def _paint(self, state: IceState) -> np.ndarray:
+        num = len(state.position)
+        strip = np.tile([[[self.strip[0], 0.0, self.strip[1], self.side]]], (num, 1, 1))
+        ice, floor = (np.tile(np.float32(color), (num, 1)) for color in (self.ice_color, self.floor_color))
+        image = paint.boxes(strip, ice[:, None], floor, self.side)
+        paint.disk(image, state.position, np.full(num, self.radius), state.agent_color)
+        return image
+
+    def _anywhere(self, num: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.uniform(self.border, self.side - self.border, (num, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +427,11 @@ def flicker() -> RandomDoor:
 def rare() -> RandomDoor:
     """The door is shut nine tenths of the time."""
     return RandomDoor(open_prob=0.02, shut_prob=0.18)
+
+
+def fair() -> Ice:
+    """As often to the left as to the right."""
+    return Ice(left_prob=0.5)
 
 
 def _between_nodes(side: int, cells: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from craik.core.tokens import Tokens
 from craik.data.augment import normalize, resize_center_crop
 from craik.data.images import ImageData
+from craik.data.view import as_volume
 from craik.evaluate.progress import watch
 from craik.nn.mode import evaluating
 
@@ -76,7 +77,7 @@ class Featurizer:
         """Features of stored pixels.
 
         Args:
-            x: Square canvases, uint8 [B, 3, S, S].
+            x: Square canvases, uint8 [B, 3, S, S], or [B, T, 3, S, S] of clips.
             sizes: Height and width of the originals, int [B, 2] [px] on the CPU; the crop restores their aspect.
 
         Returns:
@@ -85,8 +86,8 @@ class Featurizer:
         return self.embed(resize_center_crop(x.to(self.device, non_blocking=True), sizes, self.image_size))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Features of crops float [B, 3, H, W] in [0, 1] that are already on `device`; as `__call__`."""
-        x = normalize(x, self.mean, self.std)
+        """Features of crops float [B, (T,) 3, H, W] in [0, 1] that are already on `device`; as `__call__`."""
+        x = as_volume(normalize(x, self.mean, self.std))
         half = self.autocast is not None
         with torch.autocast(x.device.type, dtype=self.autocast, enabled=half):
             return self.pool(self.encoder, x).float()
@@ -106,7 +107,7 @@ def extract(
     The encoder runs in evaluation and inference mode and is left as it was found. Without `batch`, its size suits
     the device.
     """
-    batch = batch or featurizer.batch
+    batch = batch or max(1, featurizer.batch // images.length)
     num_batches = -(-len(images) // batch)
     out: Tensor | None = None
     with evaluating(featurizer.encoder):
@@ -122,16 +123,20 @@ def extract(
 
 
 def raw_pixels(images: ImageData, size: int, *, batch: int = 1024) -> Tensor:
-    """The images themselves as features: center crops of side `size` [px], float32 [N, 3 * size * size] in [0, 1]."""
-    out = torch.empty(len(images), 3 * size * size)
+    """The images themselves as features: center crops of side `size` [px], float32 [N, T * 3 * size * size] in [0, 1].
+
+    T is 1 of images, and the number of frames of clips.
+    """
+    batch = max(1, batch // images.length)
+    out = torch.empty(len(images), images.length * 3 * size * size)
     for start, x, sizes in read(images, batch):
         out[start : start + len(x)] = resize_center_crop(x, sizes, size).flatten(1)
     return out
 
 
 def read(images: ImageData, batch: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield the number of the first image, pixels uint8 [B, 3, S, S] and sizes int [B, 2] of batch after batch."""
+    """Yield the number of the first image, pixels uint8 [B, (T,) 3, S, S] and sizes int [B, 2], batch after batch."""
     for start in range(0, len(images), batch):
         rows = np.arange(start, min(start + batch, len(images)))
-        pixels = torch.from_numpy(np.array(images.take(rows))).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.array(images.take(rows))).movedim(-1, -3)
         yield start, pixels, torch.from_numpy(np.array(images.sizes[rows]))

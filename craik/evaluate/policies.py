@@ -126,7 +126,8 @@ class Planner:
         done = self.plan.actions[:, : self.controller.execute]
         if self.detour is not None:
             done = self.detour(latents[:, -1], done)
-            self.detour.expect(latents[:, -1], imagine(self.model, self.situation, done.unsqueeze(1))[:, 0, -1])
+            imagined = imagine(self.model, self.situation, done.unsqueeze(1))[:, 0, -1]
+            self.detour.expect(latents[:, -1], imagined, self.goal)
         done = done.repeat(1, 1, self.hold)
         self.blocks = [*self.blocks, *done.unbind(1)][-max(1, self.history - 1) :]
         actions = self.controller.bounds.block(self.block).split(done)

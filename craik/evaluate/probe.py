@@ -103,7 +103,7 @@ def _measure_encoder(name: str, featurizer: Featurizer, data: Classes, options: 
 
 
 def _measure_raw(data: Classes, options: ProbeOptions, device: torch.device | str) -> dict[str, _Outcome]:
-    size = raw_side(len(data.train), options)
+    size = raw_side(len(data.train) * data.train.length, options)
     train_x, test_x = raw_pixels(data.train, size), raw_pixels(data.test, size)
     return _measure(train_x.to(device), test_x.to(device), data, options)
 
@@ -209,7 +209,7 @@ def _protocol(rows: Mapping[str, Featurizer], data: Classes, options: ProbeOptio
         f"{name}: {type(f.encoder).__name__} at {f.image_size} px, {f.pool.described}, in {f.autocast or torch.float32}"
         for name, f in rows.items()
     ]
-    size = raw_side(len(data.train), options)
+    size = raw_side(len(data.train) * data.train.length, options)
     lines = [
         f"Data: {len(data.train):,} training and {len(data.test):,} test images of {len(data.names)} classes; short "
         "side resized, center crop, no augmentation; frozen features.",

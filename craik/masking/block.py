@@ -84,7 +84,7 @@ class MultiBlock:
                 f"{self.min_keep} on a grid of {height} x {width}: lower min_keep, num_targets or target_scale, "
                 "or raise context_scale"
             )
-        kept = self.first_or_random(contexts.flatten(0, 1), rng).unflatten(0, contexts.shape[:2])
+        kept = cut_to_shortest(contexts.flatten(0, 1), rng, first=self.as_published).unflatten(0, contexts.shape[:2])
         return tuple(Mask(context, targets) for context in kept.unbind(1))
 
     def check(self, grid: Grid) -> tuple[int, int]:
@@ -161,14 +161,26 @@ class MultiBlock:
             draws += 1
         return context.unflatten(0, (batch, self.num_contexts)), (poor // self.num_contexts).unique()
 
-    def first_or_random(self, member: Tensor, rng: torch.Generator) -> Tensor:
-        """Members of each set bool [B, N] as indices, cut to the smallest set's length: [B, K] ascending."""
-        batch, num = member.shape
-        length = int(member.sum(1).min())
-        if self.as_published:
-            return torch.where(member, torch.arange(num), num).sort(1).values[:, :length]
+
+def cut_to_shortest(member: Tensor, rng: torch.Generator, *, first: bool, longest: int | None = None) -> Tensor:
+    """Members of each set bool [B, N] as indices, cut to the smallest set's length: [B, K] ascending.
+
+    Args:
+        member: The sets.
+        rng: Decides which members are dropped.
+        first: Keep the first ones of each set instead, as the reference samplers do.
+        longest: Cut to this length too; None sets no bound.
+    """
+    batch, num = member.shape
+    length = int(member.sum(1).min())
+    length = length if longest is None else min(length, longest)
+    if first:
+        kept = member & (member.cumsum(1) <= length)
+    else:
         drawn = torch.where(member, torch.rand(batch, num, generator=rng), 2.0)
-        return drawn.topk(length, 1, largest=False, sorted=False).indices.sort(1).values
+        chosen = drawn.topk(length, 1, largest=False, sorted=False).indices
+        kept = torch.zeros_like(member).scatter_(1, chosen, True)
+    return kept.nonzero()[:, 1].view(batch, length)
 
 
 def cells(top: Tensor, left: Tensor, size: BlockSize, grid_width: int) -> Tensor:

@@ -1,5 +1,7 @@
 """Self-attention, and the one place that chooses its kernel."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,6 +52,19 @@ def attention_map(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
     return scores.softmax(-1)
 
 
+class Segments(NamedTuple):
+    """Lengths of sequences that lie one after another on the token axis, and do not see one another."""
+
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+
+
+def attend_apart(q: Tensor, k: Tensor, v: Tensor, segments: Segments, dropout_prob: float = 0.0) -> Tensor:
+    """As `attend`, each segment for itself."""
+    parts = zip(q.split(segments.queries, 2), k.split(segments.keys, 2), v.split(segments.keys, 2), strict=True)
+    return torch.cat([attend(*part, dropout_prob=dropout_prob) for part in parts], 2)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with a fused q, k, v projection.
 
@@ -82,8 +97,12 @@ class Attention(nn.Module):
         query_rotation: Rotation | None = None,
         valid: Tensor | None = None,
         visible: Tensor | None = None,
+        segments: Segments | None = None,
     ) -> Tensor:
-        """[B, N, D] -> [B, M, D], M = N without `queries`; `valid` [B, N] and `visible` [M, N] as in `attend`."""
+        """[B, N, D] -> [B, M, D], M = N without `queries`; `valid` [B, N] and `visible` [M, N] as in `attend`.
+
+        With `segments`, which take the place of both, several sequences lie on the token axis.
+        """
         if queries is None:
             q, k, v = self.split(self.qkv(x), 3)
             query_rotation = rotation
@@ -96,8 +115,11 @@ class Attention(nn.Module):
         if rotation is not None and query_rotation is not None:
             q, k = rotate(q, query_rotation), rotate(k, rotation)
         dropout_prob = self.dropout_prob if self.training else 0.0
-        out = attend(q, k, v, valid, visible, dropout_prob).transpose(1, 2).flatten(2)  # [B, M, H * d]
-        projected: Tensor = self.proj(out)
+        if segments is None:
+            out = attend(q, k, v, valid, visible, dropout_prob)
+        else:
+            out = attend_apart(q, k, v, segments, dropout_prob)
+        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))  # [B, M, H * d]
         return projected
 
     def split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:

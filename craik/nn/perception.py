@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from craik.core.target import Normalize, identity
 from craik.core.tokens import Tokens
 
 
@@ -48,11 +49,17 @@ class Latents(nn.Module):
 
 
 class FrozenPatches(nn.Module):
-    """The patch tokens of a pretrained encoder that never changes, in evaluation mode and without gradient."""
+    """The patch tokens of a pretrained encoder that never changes, in evaluation mode and without gradient.
 
-    def __init__(self, encoder: nn.Module) -> None:
+    Args:
+        encoder: Called as `encoder(x) -> Tokens`.
+        normalize: What becomes of tokens [..., D] before they are latents: nothing, or `core.target.layer_normalize`.
+    """
+
+    def __init__(self, encoder: nn.Module, normalize: Normalize = identity) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False).eval()
+        self.normalize = normalize
 
     def train(self, mode: bool = True) -> "FrozenPatches":
         """Stay in evaluation mode: dropout and running statistics belong to training."""
@@ -64,4 +71,4 @@ class FrozenPatches(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Latents [M, N, D] of normalized frames [M, C, H, W]."""
         tokens: Tokens = self.encoder(frames)
-        return tokens.x
+        return self.normalize(tokens.x)

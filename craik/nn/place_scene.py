@@ -38,6 +38,7 @@ class PlaceScene(nn.Module):
         """
         if keep is not None:
             raise ValueError("keypoints are looked for in the whole frame: this encoder cannot be shown a part of it")
+        frames = frames.contiguous(memory_format=torch.channels_last)  # once for both
         x = torch.cat([self.to_place(self.place(frames)), self.to_scene(self.scene(frames))], -1)
         tokens = Tokens(x.unsqueeze(1), x.new_zeros(len(x), 1, 2))
         return tokens if wanted is None else tokens.take(wanted)

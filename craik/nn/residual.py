@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from craik.nn.standard import FeatureScale
+
 
 class ResidualPredictor(nn.Module):
     """Next latent = latent + a matrix x action + a small network of latent and action. Looks at one frame.
 
-    The matrix is what free motion is; the network begins at nothing and learns where it is otherwise.
+    The matrix is what free motion is; the network begins at nothing and learns where it is otherwise. Both work on
+    standardized features once `scale.set` has been told latents; before, on the features as they are.
 
     Args:
         width: Features of a latent D.
@@ -33,6 +36,7 @@ class ResidualPredictor(nn.Module):
         moving: int | None = None,
     ) -> None:
         super().__init__()
+        self.scale = FeatureScale(width)
         widths = [width + action_width, *[hidden] * depth]
         layers: list[nn.Module] = []
         for ins, outs in pairwise(widths):
@@ -48,5 +52,5 @@ class ResidualPredictor(nn.Module):
 
     def forward(self, latents: Tensor, cond: Tensor) -> Tensor:
         """Next latents [..., D] of latents [..., D] and actions [..., A]."""
-        change = self.free(cond) + self.net(torch.cat([latents, cond], -1))
-        return latents + F.pad(change, (0, latents.shape[-1] - change.shape[-1]))
+        change = self.free(cond) + self.net(torch.cat([self.scale(latents), cond], -1))
+        return latents + self.scale.std * F.pad(change, (0, latents.shape[-1] - change.shape[-1]))

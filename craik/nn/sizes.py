@@ -17,6 +17,8 @@ class Size:
     """Attention heads H; must divide the width."""
     mlp_ratio: float = 4.0
     """Hidden width of the MLP over the width."""
+    gated: bool = False
+    """Whether the MLP is a SwiGLU, with three linear maps."""
 
     def __post_init__(self) -> None:
         at_least(1, width=self.width, depth=self.depth, heads=self.heads, hidden=self.hidden)

@@ -41,6 +41,38 @@ class Standard(nn.Module):
         return (latents.flatten(-len(self.shape)) - self.mean) / self.scale
 
 
+class FeatureScale(nn.Module):
+    """Latents [..., D] centered and scaled feature by feature; as they are until `set` is called.
+
+    For latents of which every feature was asked to say something; `Standard` keeps those small that hardly vary.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    @torch.no_grad()
+    def set(self, sample: Tensor) -> None:
+        """Take over mean and deviation of latents [M, D].
+
+        Raises:
+            ValueError: If there are fewer than 2, or a number is not finite.
+        """
+        if len(sample) < 2 or not bool(torch.isfinite(sample).all()):
+            raise ValueError(f"wants 2 or more finite latents [M, D] to standardize by; got {list(sample.shape)}")
+        std = sample.float().std(0)
+        self.mean.copy_(sample.float().mean(0))
+        self.std.copy_(std.clamp(min=1e-3 * float(std.max().clamp(min=1e-6))))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """[..., D] -> [..., D]."""
+        return (latents - self.mean) / self.std
+
+
 def perceptron(widths: Sequence[int], rng: torch.Generator) -> nn.Sequential:
     """Linear maps from width to width with GELU between; `rng` decides the weights."""
     layers: list[nn.Module] = []

@@ -35,23 +35,33 @@ class Patchify(nn.Module):
                 raise ValueError(f"size {size} is not a multiple of patch {patch}: use {low} or {low + patch}")
         return Grid(self.axes, tuple(s // p for s, p in zip(sizes, self.patch, strict=True)))
 
-    def patches(self, x: Tensor) -> Tensor:
-        """Raw patches of x [B, C, *sizes], [B, N, C * patch volume], row-major."""
+    def whole(self, x: Tensor) -> Tensor:
+        """X with all its axes: where time is one, an image, or a clip of a single frame, stands still for one patch."""
+        if self.axes[0] != "t" or len(self.axes) == 1:
+            return x
+        x = x.unsqueeze(2) if x.ndim == 1 + len(self.axes) else x
+        return x.expand(-1, -1, self.patch[0], *x.shape[3:]) if x.ndim > 2 and x.shape[2] == 1 else x
+
+    def patches(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Raw patches of x [B, C, *sizes], [B, N, C * patch volume], row-major; or those numbered by keep [B, K]."""
         grid = self.grid(tuple(x.shape[2:]))
         split = [x.shape[0], x.shape[1]]
         for num, size in zip(grid.shape, self.patch, strict=True):
             split += [num, size]
         rank = len(self.patch)
         cells, inner = [2 + 2 * a for a in range(rank)], [3 + 2 * a for a in range(rank)]
-        return x.reshape(split).permute(0, *cells, 1, *inner).flatten(rank + 1).flatten(1, rank)
+        patches = x.reshape(split).permute(0, *cells, 1, *inner)  # [B, *grid, C, *patch]: a view, nothing moved
+        if keep is None:
+            return patches.flatten(rank + 1).flatten(1, rank)
+        rows = torch.arange(len(x), device=x.device).unsqueeze(1)
+        return patches[(rows, *torch.unravel_index(keep, grid.shape))].flatten(2)
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tokens:
         """Tokens of x [B, C, *sizes]: all N, or those numbered by keep [B, K]."""
+        x = self.whole(x)
         if x.ndim != 2 + len(self.patch) or x.shape[1] != self.channels:
             wanted = ", ".join(["B", str(self.channels), *self.axes])
             raise ValueError(f"tokenizer expects input [{wanted}], got {list(x.shape)}")
         at = self.grid(tuple(x.shape[2:])).coords(x.device).expand(x.shape[0], -1, -1)
-        patches = self.patches(x)
-        if keep is not None:
-            patches, at = take(patches, keep), take(at, keep)
-        return Tokens(F.linear(patches, self.proj.weight, self.proj.bias), at)
+        at = at if keep is None else take(at, keep)
+        return Tokens(F.linear(self.patches(x, keep), self.proj.weight, self.proj.bias), at)

@@ -44,6 +44,7 @@ from craik.plan.costs import ReadoutDistance as ReadoutDistance
 from craik.plan.costs import Within as Within
 from craik.plan.costs import latent_scale as latent_scale
 from craik.plan.detour import Detour as Detour
+from craik.plan.end_effector import EndEffector as EndEffector
 from craik.plan.gradient import Gradient as Gradient
 from craik.plan.held import Held as Held
 from craik.plan.hierarchy import HierarchicalController as HierarchicalController

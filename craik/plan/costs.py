@@ -6,6 +6,7 @@ Letters: B problems, S candidates, H horizon, D latent (patch tokens [N, D] will
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -48,11 +49,14 @@ class LatentDistance:
         goal: Wanted latents, [B, D], or [1, D] for all problems alike.
         scale: What counts as 1: see `latent_scale`.
         over: How the steps become one cost: `terminal` as in DINO-WM and LeWM, `summed` as in EB-JEPA and PLDM.
+        power: 1 takes absolute differences in place of squared ones, as V-JEPA 2-AC does, whose scale is the number
+            of features, N x D: a mean.
     """
 
     goal: Tensor
     scale: float = 1.0
     over: OverTime = terminal
+    power: Literal[1, 2] = 2
 
     def __call__(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Cost [B, S].
@@ -61,7 +65,8 @@ class LatentDistance:
             UsageError: If the goal has another shape than the latents.
         """
         gap = (latents - fitting(self.goal, latents)).flatten(3)  # [B, S, H, D]
-        return self.over(gap.square().sum(-1) / self.scale)
+        apart = gap.square() if self.power == 2 else gap.abs()
+        return self.over(apart.sum(-1) / self.scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Moments(NamedTuple):
-    """Mean and population standard deviation of weighted candidates, each [B, H, A]."""
+    """Mean and standard deviation of weighted candidates, each [B, H, A]."""
 
     mean: Tensor
     std: Tensor
@@ -24,16 +24,23 @@ def alike(cost: Tensor) -> Tensor:
     return torch.isfinite(cost).to(cost.dtype)
 
 
-def moments(actions: Tensor, weight: Tensor, otherwise: Moments) -> Moments:
-    """Moments of candidates [B, K, H, A] under weights [B, K] not negative; `otherwise` where all weights are 0."""
+def moments(actions: Tensor, weight: Tensor, otherwise: Moments, unbiased: bool = False) -> Moments:
+    """Moments of candidates [B, K, H, A] under weights [B, K] not negative; `otherwise` where all weights are 0.
+
+    The deviation is that of the population; or, for weights 0 and 1, the unbiased one, which is 0 for a single one.
+    """
     total = weight.sum(1)
     share = (weight / total.clamp(min=1e-30)[:, None])[..., None, None].to(actions.dtype)
     mean = (share * actions).sum(1)
-    std = (share * (actions - mean.unsqueeze(1)).square()).sum(1).sqrt()
+    variance = (share * (actions - mean.unsqueeze(1)).square()).sum(1)
+    if unbiased:
+        variance = variance * (total / (total - 1).clamp(min=1))[:, None, None].to(variance.dtype)
+    std = variance.sqrt()
     known = (total > 0)[:, None, None]
     return Moments(torch.where(known, mean, otherwise.mean), torch.where(known, std, otherwise.std))
 
 
-def blend(old: Moments, new: Moments, momentum: float) -> Moments:
-    """Between the two: momentum x old + (1 - momentum) x new."""
-    return Moments(new.mean.lerp(old.mean, momentum), new.std.lerp(old.std, momentum))
+def blend(old: Moments, new: Moments, momentum: float | Tensor, std_momentum: float | Tensor | None = None) -> Moments:
+    """Between the two: momentum x old + (1 - momentum) x new; deviations by a momentum of their own, where given."""
+    std_momentum = momentum if std_momentum is None else std_momentum
+    return Moments(torch.lerp(new.mean, old.mean, momentum), torch.lerp(new.std, old.std, std_momentum))

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def white_noise(shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    """Independent standard normal numbers of a shape, float32 on the device of the generator."""
+    return torch.randn(*shape, generator=rng, device=rng.device)
+
+
 def colored_noise(shape: Sequence[int], beta: float, rng: torch.Generator) -> Tensor:
     """Gaussian noise along time with power spectrum 1 / f^beta, unit variance at every step.
 
@@ -25,7 +30,7 @@ def colored_noise(shape: Sequence[int], beta: float, rng: torch.Generator) -> Te
     """
     *rest, horizon, size = shape
     if beta == 0 or horizon == 1:
-        return torch.randn(*shape, generator=rng, device=rng.device)
+        return white_noise(shape, rng)
     frequency = torch.fft.rfftfreq(horizon, device=rng.device).clamp(min=1 / horizon)
     amplitude = frequency.pow(-beta / 2)  # [F]
     real_bins = torch.zeros_like(amplitude, dtype=torch.bool)  # mean and, for an even horizon, Nyquist: no phase

@@ -88,12 +88,16 @@ def prepare(subject: Subject, world: World[Any], asked: Asked, say: Callable[[st
     if subject.planning.cost != "critic":
         over = terminal if subject.planning.cost == "terminal" else summed
         return Prepared(partial(toward, scale, over), scale, check, None)
-    trained, source = train_critic(subject, world, asked, say)
-    say(f"before planning: {trained.report}")
-    steps = float(trained.network.unit)
-    judged = judge(world, walked, latents, asked.seed, trained.network)
+    own = None if asked.data is not None else subject.critic
+    if own is not None:
+        network, unit, report, source = own, float(skip), None, "the run: trained in its second stage"
+    else:
+        trained, source = train_critic(subject, world, asked, say)
+        network, unit, report = trained.network, float(trained.network.unit), trained.report
+        say(f"before planning: {report}")
+    judged = judge(world, walked, latents, asked.seed, network)
     say(f"the critic in place of the latent distance: Spearman {judged.spearman:.2f} with the shortest way")
-    return Prepared(partial(by_critic, trained.network, steps), scale, check, trained.report, source)
+    return Prepared(partial(by_critic, network, unit), scale, check, report, source)
 
 
 def toward(scale: float, over: Callable[[Tensor], Tensor], goal: Tensor) -> Cost:

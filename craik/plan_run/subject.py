@@ -13,6 +13,7 @@ from craik.envs.user import is_world
 from craik.envs.world import Box, Discrete, World
 from craik.errors import CraikError, UsageError
 from craik.plan import Bounds, bounds
+from craik.plan.costs import Critic
 from craik.plan.settings import Planning
 from craik.plan_run.asked import Asked
 from craik.train.recipe import Window
@@ -44,6 +45,12 @@ class Subject:
     def history(self) -> int:
         """Frames that are given to the model."""
         return min(self.planning.frames or self.window.history, self.window.history)
+
+    @property
+    def critic(self) -> Critic | None:
+        """The critic that was trained with the model, where its recipe trains one."""
+        found: Critic | None = getattr(self.model.recipe.model, "critic", None)
+        return found
 
     @property
     def fingerprint(self) -> str:

@@ -7,14 +7,13 @@ from typing import Any
 from craik import api
 from craik.codec import encode
 from craik.pretrain.budget import plan_steps
-from craik.pretrain.carry_out import Result, carry_out
-from craik.pretrain.material import Material
+from craik.pretrain.carry_out import Result, carry_out, write_skipped
 from craik.pretrain.options import Budget, Conduct, Data, Init, absolute
 from craik.pretrain.prepare import make_stream, prepare, try_out
 from craik.pretrain.tensorboard import require_tensorboard
 from craik.recipes import Method
 from craik.train.progress import Reporter
-from craik.train.run import RunFolder, write_atomic
+from craik.train.run import RunFolder
 from craik.train.runtime import start
 from craik.train.step import Stepper
 
@@ -77,9 +76,3 @@ def pretrain(
             write_skipped(folder, material)
         stepper = Stepper(recipe, runtime, total, conduct.seed, conduct.accumulate)
         return carry_out(stepper, loader, material, folder, record, conduct, runtime, reporter, stop_at)
-
-
-def write_skipped(folder: RunFolder, material: Material) -> None:
-    """The list of unreadable files and why."""
-    if material.skipped:
-        write_atomic(folder.path / "skipped.txt", "".join(f"{s.path}\t{s.reason}\n" for s in material.skipped))

@@ -1,7 +1,7 @@
 """The run itself, once all is prepared: the loop, and what it leaves behind."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from craik import api
 from craik.data.stream import Stream
 from craik.pretrain.material import Material
 from craik.pretrain.options import Conduct
+from craik.pretrain.second_stage import second_stage
 from craik.pretrain.tensorboard import mirror
 from craik.recipes import Method
 from craik.report.card import model_card
@@ -59,13 +60,28 @@ def carry_out(
         lambda: api.save_model(folder.model, recipe.model, config),
         lambda: material.settled(recipe, runtime),
     )
-    began = time.perf_counter()
+    began, unreadable = time.perf_counter(), len(material.skipped)
     outcome = run.fit()
+    if not outcome.interrupted and not second_stage(run, material, conduct.seed):
+        outcome = replace(outcome, interrupted=True)
+    outcome = replace(outcome, scores=run.scores)
     seconds = time.perf_counter() - began
     if runtime.is_main:
         write_atomic(folder.path / "README.md", model_card(folder.path, material.summary()))
+        if late := len(material.skipped) - unreadable:
+            write_skipped(folder, material)
+            reporter.say(f"{late} files could not be decoded during the run, see {folder.path / 'skipped.txt'}")
         folder.say(f"stopped at step {outcome.step} after {clock(seconds)}")
     return Result(folder.path, outcome, seconds)
+
+
+def write_skipped(folder: RunFolder, material: Material) -> None:
+    """The list of unreadable files and why; what earlier parts of the run found stays on it."""
+    path = folder.path / "skipped.txt"
+    known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = dict.fromkeys([*known, *(f"{s.path}\t{s.reason}" for s in material.skipped)])
+    if lines:
+        write_atomic(path, "".join(f"{line}\n" for line in lines))
 
 
 def plan_line(method: Method, recipe: Recipe, stepper: Stepper, loader: Stream[Any], runtime: Runtime) -> str:

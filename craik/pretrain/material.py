@@ -1,9 +1,12 @@
-"""What a run trains on, whatever it is made of. `on_images.py` and `on_episodes.py` have the two kinds there are."""
+"""What a run trains on, whatever it is made of; `on_images.py`, `on_clips.py` and `on_episodes.py` have the kinds."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import torch
+
+from craik.agent.encoded import Watch
 from craik.data.images import Skipped
 from craik.data.stream import Stream
 from craik.recipes import Method
@@ -20,7 +23,7 @@ class Material(Protocol):
 
     @property
     def unit(self) -> str:
-        """What it is made of, in the plural: images, windows."""
+        """What it is made of, in the plural: images, clips, windows."""
 
     @property
     def fingerprint(self) -> str:
@@ -52,3 +55,6 @@ class Material(Protocol):
 
     def probe(self, method: Method, record: Json, recipe: Recipe, runtime: Runtime) -> Probe | None:
         """A quick score while training, beside its baselines; None where there is nothing to measure."""
+
+    def second_stage(self, recipe: Recipe, runtime: Runtime, rng: torch.Generator, watch: Watch) -> None:
+        """What the recipe trains after the last step; only where it has such a stage."""

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from craik.agent.encoded import Watch
 from craik.data.episode import Episodes
 from craik.data.images import Skipped
 from craik.data.stream import Stream
 from craik.data.windows import Clips, Windows
 from craik.errors import UsageError
+from craik.nn.mode import evaluating
 from craik.nn.statistics import settled
 from craik.pretrain.foresight import make_foresight
 from craik.pretrain.options import Data
@@ -132,6 +135,19 @@ class OnEpisodes:
         """Imagined futures beside copying the last frame, and true states beside a random encoder."""
         held = self.recorded.held
         return None if held is None else make_foresight(method, record, recipe, self.recorded.train, held, runtime)
+
+    def second_stage(self, recipe: Recipe, runtime: Runtime, rng: torch.Generator, watch: Watch) -> None:
+        """On the episodes to train on."""
+        assert recipe.second_stage is not None
+
+        @torch.no_grad()
+        def encode(frames: Tensor) -> Tensor:
+            with runtime.autocast():
+                latents: Tensor = recipe.model.encode(recipe.view.show(frames.to(runtime.device)).unsqueeze(1))
+            return latents[:, 0].float()
+
+        with evaluating(recipe.model):
+            recipe.second_stage(recipe.model, self.recorded.train, encode, rng, watch)
 
 
 def spread(total: int, num: int) -> np.ndarray:

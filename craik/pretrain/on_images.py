@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
+from craik.agent.encoded import Watch
 from craik.data.images import ImageData, Skipped
 from craik.data.loader import Loader, Samples, read_samples
+from craik.data.stream import Stream
+from craik.errors import UsageError
 from craik.pretrain.score import make_probe
 from craik.recipes import Method
 from craik.train.check import Checker
@@ -52,7 +56,7 @@ class OnImages:
                 "Start from weights (--init RUN_OR_WEIGHTS) or add images"
             )
 
-    def stream(self, batch: int, seed: int, rank: int, world: int) -> Loader:
+    def stream(self, batch: int, seed: int, rank: int, world: int) -> Stream[Samples]:
         """Shuffled batches without end."""
         return Loader(self.images, batch, seed=seed, rank=rank, world=world)
 
@@ -71,3 +75,11 @@ class OnImages:
     def probe(self, method: Method, record: dict[str, Any], recipe: Recipe, runtime: Runtime) -> Probe:
         """Accuracy of kNN with labels, agreement of two crops without."""
         return make_probe(method, record, recipe, self.images, runtime)
+
+    def second_stage(self, recipe: Recipe, runtime: Runtime, rng: torch.Generator, watch: Watch) -> None:
+        """There is none on images.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("the recipe has a second stage, which learns from episodes, and was given images")

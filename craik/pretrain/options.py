@@ -13,21 +13,22 @@ class Data:
     """What to train on."""
 
     data: str = ""
-    """Folder of images, .zip, .tar, .parquet, a hub id, or toy:shapes; folder of episodes for a world model."""
+    """Folder of images or videos, .zip, .tar, .parquet, .csv of paths, a hub id, toy:shapes, toy:digits or toy:physics;
+    folder of episodes for a world model."""
     split: str | None = None
     """train, val or test, where the data has these."""
     labels: str | None = None
     """File with labels (csv, tsv, json, parquet); used for monitoring only, never for training."""
     path_column: str = "path"
-    """Column of the labels file that names the image."""
+    """Column of the labels file that names the image or video."""
     label_column: str = "label"
     """Column of the labels file, or of the data, with the class."""
     split_column: str | None = None
     """Column of the labels file that names the split."""
     limit: int | None = None
-    """Use only so many images, or episodes."""
+    """Use only so many images, videos or episodes."""
     max_bad_fraction: float = 0.05
-    """Fraction of the image files that may be unreadable."""
+    """Fraction of the image or video files that may be unreadable."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -74,7 +75,7 @@ class Conduct:
     precision: Precision = Precision.auto
     """Arithmetic; auto takes bf16 where the hardware multiplies it natively."""
     workers: int | None = None
-    """Processes that decode images; one per core by default."""
+    """Processes that decode images or videos; one per core by default."""
     accumulate: int = 1
     """Pieces into which a batch is cut to fit into memory."""
     check_every: int | None = None

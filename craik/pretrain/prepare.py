@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from craik.data.clips import load_clips
 from craik.data.episode_layout import is_episodes
 from craik.data.images import load_images
 from craik.data.labels import LabelSpec
@@ -15,6 +16,7 @@ from craik.data.native import native_side
 from craik.data.stream import Stream
 from craik.errors import UsageError
 from craik.pretrain.material import Material
+from craik.pretrain.on_clips import OnClips
 from craik.pretrain.on_episodes import OnEpisodes, Recorded
 from craik.pretrain.on_images import OnImages
 from craik.pretrain.options import Conduct, Data
@@ -42,14 +44,14 @@ def prepare(
     """Read data and build the model, and say what they are; `fitted` where the config knows the data already."""
     if not data.data:
         raise UsageError(
-            f"craik train {method} needs data: --data PATH, of images, or of episodes for a world model "
-            "(craik collect two_rooms -o DATA); --data toy:shapes to try it out with images"
+            f"craik train {method} needs data: --data PATH, of images or videos, or of episodes for a world model "
+            "(craik collect two_rooms -o DATA); --data toy:shapes to try it out with images, toy:digits with videos"
         )
     began = time.perf_counter()
     if is_episodes(data.data):
         ready = read_episodes(method, config, data, conduct, fitted)
     else:
-        ready = read_images(method, config, data, conduct)
+        ready = read_files(method, config, data, conduct)
     material = ready.material
     reporter.say(f"{material.summary()} (read in {time.perf_counter() - began:.1f} s)")
     for skipped in material.skipped[:3]:
@@ -59,8 +61,8 @@ def prepare(
     return ready
 
 
-def read_images(method: Method, config: Any, data: Data, conduct: Conduct) -> Ready:
-    """A run on images.
+def read_files(method: Method, config: Any, data: Data, conduct: Conduct) -> Ready:
+    """A run on images, or on videos where the recipe says how to cut clips.
 
     Raises:
         UsageError: If the recipe trains on episodes.
@@ -71,6 +73,18 @@ def read_images(method: Method, config: Any, data: Data, conduct: Conduct) -> Re
             f"{method} is a world model and trains on episodes, frames with the actions between them, and {data.data} "
             "holds none. Collect some: craik collect two_rooms -o DATA, or import yours: craik import SRC -o DATA"
         )
+    if recipe.clip is not None:
+        clips = load_clips(
+            data.data,
+            clip=recipe.clip,
+            view=recipe.view.size,
+            labels=data.spec(),
+            split=data.split,
+            limit=data.limit,
+            max_bad_fraction=data.max_bad_fraction,
+            workers=conduct.workers,
+        )
+        return Ready(config, recipe, OnClips(clips))
     images = load_images(
         data.data,
         size=storage_side(data.data, recipe.view.size, labels=data.spec(), split=data.split),
@@ -93,8 +107,9 @@ def read_episodes(method: Method, config: Any, data: Data, conduct: Conduct, fit
     config = config if fitted else method.fit(config, recorded.train)
     recipe = build(method, config, conduct)
     if recipe.window is None:
+        kind = "images" if recipe.clip is None else "videos"
         raise UsageError(
-            f"{method} trains on images, and {data.data} holds episodes. Train a world model on them: "
+            f"{method} trains on {kind}, and {data.data} holds episodes. Train a world model on them: "
             f"craik train leworldmodel:tiny --data {quote(data.data)} --out runs/world"
         )
     return Ready(config, recipe, OnEpisodes.of(recorded, recipe.window))
@@ -119,7 +134,8 @@ def doubts(recipe: Recipe, conduct: Conduct) -> Iterator[str]:
     piece = recipe.batch // conduct.accumulate
     if piece < FEW_SAMPLES and looks_at_batches(recipe):
         pieces = f" in {conduct.accumulate} pieces" if conduct.accumulate > 1 else ""
-        instead = ", or a method that needs none (ijepa)" if recipe.window is None else ""
+        on_images = recipe.window is None and recipe.clip is None
+        instead = ", or a method that needs none (ijepa)" if on_images else ""
         yield (
             f"batch {recipe.batch}{pieces}: the regularizer's batch statistics are noise below about {FEW_SAMPLES} "
             f"samples; use --batch {FEW_SAMPLES * conduct.accumulate} or more{instead}"

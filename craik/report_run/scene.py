@@ -12,6 +12,7 @@ from craik import api
 from craik.api import Model
 from craik.core.tokens import Grid, Tokens
 from craik.data.augment import normalize, resize_center_crop
+from craik.data.clips import load_clips
 from craik.data.images import ImageData, load_images
 from craik.data.loader import read_samples
 from craik.errors import UsageError
@@ -66,17 +67,10 @@ def open_data(model: Model, record: Record, path: str | None, limit: int, notes:
     data = Data(**{key: value for key, value in stored.items() if key in known})
     if path is not None:
         data = replace(Data(), data=path, limit=limit)
-    elif int(stored.get("images", 0)) > READ_WHOLE:
+    elif (stored.get("images") or stored.get("clips") or 0) > READ_WHOLE:
         data = replace(data, limit=min(limit, data.limit or limit))
     try:
-        images = load_images(
-            data.data,
-            size=storage_side(data.data, model.recipe.view.size, labels=data.spec(), split=data.split),
-            labels=data.spec(),
-            split=data.split,
-            limit=data.limit,
-            max_bad_fraction=data.max_bad_fraction,
-        )
+        images = read_data(model, data)
     except UsageError as error:
         if path is not None:
             raise
@@ -87,9 +81,32 @@ def open_data(model: Model, record: Record, path: str | None, limit: int, notes:
         return None
     if path is not None:
         notes.append(f"Pictures show {path}, not the data of the run.")
-    elif len(images) == stored.get("images") and images.fingerprint != stored.get("fingerprint"):
+    elif len(images) == stored.get("images", stored.get("clips")) and images.fingerprint != stored.get("fingerprint"):
         notes.append(f"{data.data} has changed since the run: pictures show it as it is now.")
     return images
+
+
+def read_data(model: Model, data: Data) -> ImageData:
+    """The images of a run, or its clips where the model takes these."""
+    view, clip, labels = model.recipe.view.size, model.recipe.clip, data.spec()
+    if clip is not None:
+        return load_clips(
+            data.data,
+            clip=clip,
+            view=view,
+            labels=labels,
+            split=data.split,
+            limit=data.limit,
+            max_bad_fraction=data.max_bad_fraction,
+        )
+    return load_images(
+        data.data,
+        size=storage_side(data.data, view, labels=labels, split=data.split),
+        labels=labels,
+        split=data.split,
+        limit=data.limit,
+        max_bad_fraction=data.max_bad_fraction,
+    )
 
 
 def look(model: Model, images: ImageData, limit: int, record: Record) -> Scene:

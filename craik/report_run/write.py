@@ -14,6 +14,7 @@ from craik.report.measures import verdict
 from craik.report.page import Ledger, Plate, page
 from craik.report.record import Json, Record
 from craik.report.style import png
+from craik.report_run.clip_plates import draw_clips
 from craik.report_run.planned import planning_parts
 from craik.report_run.plates import draw_scene
 from craik.report_run.scene import Scene, look, open_data, open_model
@@ -60,11 +61,14 @@ def report(run: Path, *, data: str | None = None, limit: int = 2000, device: str
 
 def image_parts(
     record: Record, model: Model | None, data: str | None, limit: int, notes: list[str]
-) -> tuple[list[Plate], list[tuple[str, str]]]:
+) -> tuple[list[Plate | Ledger], list[tuple[str, str]]]:
     """Pictures of a model of images, and the data in a few lines."""
     images = None if model is None else open_data(model, record, data, limit, notes)
+    if model is not None and images is not None and images.moving:
+        notes.append("The model takes videos: neighbors, the map of embeddings and attention are not drawn of clips.")
+        return [*draw_clips(model, images, record)], data_facts(record, images, None)
     scene = None if model is None or images is None else look(model, images, limit, record)
-    plates = [] if scene is None else list(draw_scene(scene, record.path, notes))
+    plates: list[Plate | Ledger] = [] if scene is None else [*draw_scene(scene, record.path, notes)]
     return plates, data_facts(record, images, scene)
 
 
@@ -105,7 +109,7 @@ def width_of(model: Model) -> int:
 def data_facts(record: Record, images: ImageData | None, scene: Scene | None) -> list[tuple[str, str]]:
     """The data in a few lines."""
     stored: Json = record.config.get("data") or {}
-    unit = "windows" if "windows" in stored else "images"
+    unit = next((name for name in ("windows", "clips") if name in stored), "images")
     rows = [("trained on", str(stored.get("data", "unknown"))), (f"{unit} in training", f"{stored.get(unit, 0):,}")]
     if images is None or scene is None:
         return rows

@@ -13,6 +13,7 @@ from craik.core.target import EMA, Shared
 from craik.core.tokens import Tokens
 from craik.data.augment import normalize, resize_center_crop
 from craik.data.loader import Images, read_samples
+from craik.data.view import as_volume
 from craik.nn.mode import evaluating
 from craik.train.health import Errors, Observation, prediction_errors
 from craik.train.recipe import Learner, Recipe, Sampled, View
@@ -22,8 +23,11 @@ CHECK_SEED = 0x5EED
 
 
 def show(samples_x: Tensor, sizes: Tensor, view: View) -> Tensor:
-    """Images as the encoder is to see them outside of training: uint8 [B, 3, S, S] -> [B, 3, size, size]."""
-    return normalize(resize_center_crop(samples_x, sizes, view.size), view.mean, view.std)
+    """Images as the encoder is to see them outside of training: uint8 [B, 3, S, S] -> [B, 3, size, size].
+
+    Clips uint8 [B, T, 3, S, S] -> [B, 3, T, size, size].
+    """
+    return as_volume(normalize(resize_center_crop(samples_x, sizes, view.size), view.mean, view.std))
 
 
 @dataclass(slots=True)
@@ -33,7 +37,7 @@ class Checker:
     recipe: Recipe
     runtime: Runtime
     x: Tensor
-    """Images or frames in evaluation view, [M, 3, size, size]."""
+    """Images or frames in evaluation view, [M, 3, size, size], or clips, [M, 3, T, size, size]."""
     batch: Batch
     """The same kind of batch as in training, drawn once."""
     width: int
@@ -51,7 +55,7 @@ class Checker:
 
     @classmethod
     def on(cls, recipe: Recipe, runtime: Runtime, x: Tensor, some: Sampled) -> "Checker":
-        """A checker on what the encoder is to see, [M, 3, size, size], and on samples to make a batch of."""
+        """A checker on what the encoder is to see, [M, 3, (T,) size, size], and on samples to make a batch of."""
         batch = recipe.prepare(some.to(runtime.device), step_rng(CHECK_SEED, 0)).to(runtime.device)
         x = x.to(runtime.device)
         with evaluating(recipe.model), torch.inference_mode():

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
-from craik.train.schedule import Schedule, cosine, warmup_cosine
+from craik.train.schedule import Schedule, cosine, warmup_cosine, warmup_stable_decay
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,8 @@ class AdamW:
     """Added to the root of the second moment."""
     clip_norm: float | None = None
     """Largest gradient norm; None leaves gradients as they are, as I-JEPA does."""
+    decay: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls after the warmup."""
     stretch: float = 1.0
     """Schedules are laid out over stretch x steps and training stops before their end."""
 
@@ -43,8 +46,10 @@ class AdamW:
 
     def lr_schedule(self, steps: int) -> Schedule:
         """Learning rate of a run of so many steps."""
-        total = int(self.stretch * steps)
-        return warmup_cosine(self.start_lr, self.lr, self.final_lr, int(self.warmup_fraction * steps), total)
+        total, warmup = int(self.stretch * steps), int(self.warmup_fraction * steps)
+        if self.decay == "linear":
+            return warmup_stable_decay(self.start_lr, self.lr, self.final_lr, warmup, total - warmup, total)
+        return warmup_cosine(self.start_lr, self.lr, self.final_lr, warmup, total)
 
     def weight_decay_schedule(self, steps: int) -> Schedule:
         """Weight decay of a run of so many steps."""

@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -47,6 +48,18 @@ class Status:
         return "  ".join(parts)
 
 
+class Shown(Protocol):
+    """Something in progress; as text, its line."""
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+
+    @property
+    def total(self) -> int:
+        """Steps in all."""
+
+
 @dataclass(slots=True)
 class Reporter:
     """Shows the status of a run; silent on all ranks but the first."""
@@ -65,7 +78,7 @@ class Reporter:
             self._task = self._live.add_task("starting", total=total, completed=done)
             self._live.start()
 
-    def show(self, status: Status) -> None:
+    def show(self, status: Shown) -> None:
         """The newest status; plain lines come at most every few seconds."""
         if not self.enabled:
             return

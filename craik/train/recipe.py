@@ -12,6 +12,9 @@ from craik.core.jepa import Latents, Loss
 from craik.core.target import Target
 from craik.core.tokens import Tokens
 from craik.data.augment import normalize
+from craik.data.clip import Clip as Clip
+from craik.data.clip import Rule as Rule
+from craik.data.episode import Episodes
 from craik.data.loader import Samples as Samples
 from craik.data.view import center_square
 from craik.plan.settings import Planning
@@ -35,7 +38,7 @@ class Learner(Protocol):
 
 
 class Sampled(Protocol):
-    """A batch as it comes from the disk, a dataclass: `Samples` of images, `Clips` of episodes."""
+    """A batch as it comes from the disk, a dataclass: `Samples` of images or videos, `Clips` of episodes."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -55,6 +58,32 @@ def encoder_in_use(model: Any, x: Tensor) -> Tokens:
     return tokens
 
 
+class SecondStage(Protocol):
+    """Trains parts of a model on what its perception, which stays as it is, makes of episodes.
+
+    It begins from nothing but the model, the episodes and the generator: one that is cut off is done again, with the
+    same result.
+    """
+
+    def __call__(
+        self,
+        model: Any,
+        episodes: Episodes,
+        encode: Callable[[Tensor], Tensor],
+        rng: torch.Generator,
+        watch: Callable[[str, int, int, float], None],
+    ) -> None:
+        """Train.
+
+        Args:
+            model: The Learner, in evaluation mode.
+            episodes: To learn from.
+            encode: Frames uint8 [M, C, H, W] to latents [M, D].
+            rng: CPU generator.
+            watch: Told what is done, steps so far, steps in all, and the last loss; it may raise to stop.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything the loop needs to know of a method."""
@@ -62,8 +91,9 @@ class Recipe:
     model: nn.Module
     """A Learner."""
     prepare: Callable[[Any, torch.Generator], Batch]
-    """From raw samples (`Samples`; `Clips` where there is a window), on any device, to a batch: augmentation and masks.
-    All randomness is in the generator."""
+    """From raw samples, on any device, to a batch: augmentation and masks. All randomness is in the generator.
+    Raw are `Samples` with x uint8 [B, 3, S, S]; where there is a clip, `Samples` with x uint8 [B, T, 3, S, S]; where
+    there is a window, `Clips`."""
     optim: AdamW
     """Optimizer settings."""
     momentum: Callable[[int], Schedule] | None
@@ -79,9 +109,14 @@ class Recipe:
     latents: Callable[[Any, Batch], Latents] | None = None
     """Representations of a batch, for the health check of predictor and target; None where nothing is predicted."""
     look: Callable[[Any, Tensor], Tokens] = encoder_in_use
-    """The representation that must not collapse, of images or frames [B, 3, H, W] in the view."""
+    """The representation that must not collapse, of images or frames [B, 3, H, W], or clips [B, 3, T, H, W], in the
+    view."""
     window: "Window | None" = None
-    """What it wants of episodes; None where it trains on images."""
+    """What it wants of episodes; None where it does not train on them."""
+    clip: Clip | None = None
+    """What it wants of videos; None where it does not train on them. With neither it trains on images."""
+    second_stage: "SecondStage | None" = None
+    """What is trained after the last step, on the latents of a perception that no longer changes; None for nothing."""
     planning: Planning | None = None
     """How the model is planned with unless something else is asked for; None leaves it to the defaults."""
 

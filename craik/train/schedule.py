@@ -42,3 +42,18 @@ def linear(start: float, final: float, total: float) -> Schedule:
         return start + min(step, total) * (final - start) / total
 
     return value
+
+
+def warmup_stable_decay(start: float, peak: float, final: float, warmup: int, decay: int, total: int) -> Schedule:
+    """Linear from start to peak over `warmup` steps, constant, and a line to final over the last `decay` of `total`.
+
+    Beyond `total` the line goes on, as published: V-JEPA 2-AC, and V-JEPA 2's cooldown, which is all decay.
+    """
+
+    def value(step: int) -> float:
+        if step < warmup:
+            return start + step / max(1, warmup) * (peak - start)
+        late = max(0, step - (total - decay))
+        return peak + late / max(1, decay) * (final - peak)
+
+    return value

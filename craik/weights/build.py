@@ -29,6 +29,7 @@ FAMILIES = (
     ("ViT-g", sizes.GIANT),
 )
 M = TypeVar("M", bound=nn.Module)
+Families = tuple[tuple[str, Size], ...]
 
 COLUMN_FIRST = (1, 0)  # the published tables encode the column in the first half of their channels
 
@@ -41,21 +42,21 @@ class TrunkShape:
     depth: int
     hidden: int
 
-    def family(self) -> tuple[str, Size] | None:
+    def family(self, families: Families = FAMILIES) -> tuple[str, Size] | None:
         """Name and size of the published transformer of this shape, if there is one."""
-        for name, size in FAMILIES:
+        for name, size in families:
             if (size.width, size.depth, size.hidden) == (self.width, self.depth, self.hidden):
                 return name, size
         return None
 
-    def size(self, heads: int | None, origin: str) -> Size:
+    def size(self, heads: int | None, origin: str, families: Families = FAMILIES) -> Size:
         """With the number of heads given, or else that of the published transformer of this shape.
 
         Raises:
             UsageError: If no number is given and the shape is not a published one, or if it does not divide the width.
         """
         if heads is None:
-            family = self.family()
+            family = self.family(families)
             if family is None:
                 raise UsageError(
                     f"{origin}: the tensors do not tell the number of attention heads, and width {self.width} with "

@@ -3,14 +3,10 @@
 Converted releases hold the online encoder, not the target encoder that the paper evaluates.
 """
 
-import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from craik.data.augment import IMAGENET_MEAN, IMAGENET_STD
@@ -18,9 +14,9 @@ from craik.errors import UsageError
 from craik.nn.encoder import Encoder
 from craik.nn.position import Table
 from craik.weights.build import EncoderShape, build_encoder, describe, measure_encoder, size_of
+from craik.weights.hf_folder import new_folder, read_json, read_tensors, triple, write_folder
 from craik.weights.keys import KeyMap, hand_over
 from craik.weights.loaded import LoadedWeights, PartInfo, WeightsInfo
-from craik.weights.read import read_safetensors
 
 PLAIN = {
     "tokenizer.proj": "embeddings.patch_embeddings.projection",
@@ -100,44 +96,12 @@ def read(path: Path, device: str = "cpu") -> Model:
         UsageError: If files are missing or damaged, or hold another model.
     """
     folder = path if path.is_dir() else path.parent
-    tensors: dict[str, Tensor] = {}
-    for file in weight_files(path):
-        tensors |= read_safetensors(file, device)
-    bare = {key.removeprefix("ijepa."): tensor for key, tensor in tensors.items()}
+    bare = {key.removeprefix("ijepa."): tensor for key, tensor in read_tensors(path, device).items()}
     classifier = {key: bare.pop(key) for key in list(bare) if key.startswith("classifier.")}
     extra = tuple(key for key in EXTRA if key in bare)
     encoder = {key: tensor for key, tensor in bare.items() if key not in EXTRA}
     keys = KEYS_2024 if any(key.startswith("encoder.layer.") for key in encoder) else KEYS_5
     return Model(path, encoder, classifier, extra, keys, read_settings(folder))
-
-
-def weight_files(path: Path) -> list[Path]:
-    """The safetensors files of a folder, one or several shards, or the file itself."""
-    if not path.is_dir():
-        return [path]
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        shards = read_json(index).get("weight_map")
-        if not isinstance(shards, dict) or not all(Path(str(name)).name == name for name in shards.values()):
-            raise UsageError(f"{index} has no `weight_map` of files beside it; download the folder again")
-        return [path / name for name in sorted(set(shards.values()))]
-    if not (path / "model.safetensors").exists():
-        raise UsageError(
-            f"{path} holds no model.safetensors; expected a folder as transformers' save_pretrained writes it. "
-            "For an official checkpoint give the .pth.tar file itself"
-        )
-    return [path / "model.safetensors"]
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """An object from a JSON file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is not readable JSON ({error}); download it again") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} is not a JSON object; download it again")
-    return content
 
 
 def read_settings(folder: Path) -> Settings:
@@ -170,13 +134,6 @@ def pair(size: object) -> tuple[int, int] | None:
     if isinstance(size, int):
         return size, size
     return (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 else None
-
-
-def triple(values: object, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Three numbers of a list, or the default."""
-    if isinstance(values, list) and len(values) == 3:
-        return float(values[0]), float(values[1]), float(values[2])
-    return default
 
 
 def info(path: Path) -> WeightsInfo:
@@ -261,9 +218,7 @@ def export_hf(
     Raises:
         UsageError: If the folder is not empty, or the encoder is of a kind that the layout cannot hold.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not empty; name a new folder")
+    folder = new_folder(folder)
     table = table_of(encoder)
     patch = encoder.tokenizer.patch
     own = tuple(cells * side for cells, side in zip(table.grid.shape, patch, strict=True))
@@ -271,22 +226,11 @@ def export_hf(
     ours = encoder.state_dict()
     if image != own:
         ours["position.table"] = table.resampled(encoder.tokenizer.grid(image))
-    scratch = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    scratch.mkdir(parents=True)
-    try:
-        tensors = hand_over(ours, KEYS_2024, encoder.tokenizer.channels, patch)
-        save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
-        write_json(scratch / "config.json", config_of(encoder, image))
-        write_json(scratch / "preprocessor_config.json", preprocessor(image, mean, std))
-        for file in scratch.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        if folder.exists():
-            folder.rmdir()
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return folder
+    return write_folder(
+        folder,
+        hand_over(ours, KEYS_2024, encoder.tokenizer.channels, patch),
+        {"config.json": config_of(encoder, image), "preprocessor_config.json": preprocessor(image, mean, std)},
+    )
 
 
 def table_of(encoder: nn.Module) -> Table:
@@ -342,8 +286,3 @@ def preprocessor(
         "image_mean": list(mean),
         "image_std": list(std),
     }
-
-
-def write_json(path: Path, content: dict[str, object]) -> None:
-    """Indented JSON."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

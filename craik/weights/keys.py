@@ -1,7 +1,7 @@
 """Key maps: which tensors of a public release make each of our parameters, and a strict comparison."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ class KeyMap:
     """Their name of block {i}, with the dot that ends it."""
     parts: Mapping[str, tuple[str, ...]]
     """Our module in a block to theirs; several are stacked on the first axis (q, k, v)."""
+    stacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Our module outside the blocks to several of theirs, stacked likewise."""
 
     def theirs(self, ours: str) -> tuple[str, ...]:
         """Their names for our parameter, stacked in this order."""
@@ -29,6 +31,8 @@ class KeyMap:
         if ours in self.plain:
             return (self.plain[ours],)
         module, leaf = ours.rsplit(".", 1)
+        if module in self.stacked:
+            return tuple(f"{name}.{leaf}" for name in self.stacked[module])
         return (f"{self.plain[module]}.{leaf}",)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from craik.nn.encoder import Encoder
+from craik.nn.pooling import AttentivePooler
 from craik.nn.predictor import Predictor
 from craik.nn.sizes import Size
 
@@ -41,6 +42,10 @@ class WeightsInfo:
     """Known entries that are not loaded: optimizer state, counters."""
     note: str = ""
     """What one should know before using it."""
+    frames: int | None = None
+    """Frames of a clip the weights were made for; None for images."""
+    tubelet: int | None = None
+    """Frames of a patch; None for images."""
 
     @property
     def has_predictor(self) -> bool:
@@ -58,7 +63,7 @@ class LoadedWeights:
     target_encoder: Encoder | None
     """The slow copy; None where the file has none. The same object as `encoder` if it was asked for."""
     classifier: nn.Linear | None
-    """Head on the mean over tokens, [B, D] -> [B, classes]; of some Hugging Face files."""
+    """Head on the mean over tokens, or on what the pooler gives, [B, D] -> [B, classes]; of some Hugging Face files."""
     image_size: tuple[int, int]
     """Height and width the position table was made for [pixels]."""
     patch: tuple[int, int]
@@ -69,3 +74,9 @@ class LoadedWeights:
     """Divides each channel."""
     name: str
     """For example "I-JEPA ViT-H/14, 224 px"."""
+    frames: int | None = None
+    """Frames of a clip the weights were made for; None for images."""
+    tubelet: int | None = None
+    """Frames of a patch; None for images."""
+    pooler: AttentivePooler | None = None
+    """What the classifier reads, [B, N, D] -> [B, 1, D]; None where it reads the mean over tokens."""

@@ -1,6 +1,6 @@
 """A recipe whose model knows the plain of `tests.act_run.plain`: the latent is the place, and nothing is learned."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,16 @@ class Config:
     """How far it believes an action goes."""
     action_size: int = 2
     skip: int = 1
+    guided: bool = False
+    """Whether it brings a critic, and is planned with by it, with held actions and detours."""
     optim: AdamW = field(default_factory=lambda: AdamW(lr=1e-3))
+
+
+class WayToGo(nn.Module):
+    """Steps of the environment between two places."""
+
+    def forward(self, latents: Tensor, goals: Tensor) -> Tensor:
+        return (latents - goals).norm(dim=-1) * (EDGE / 2) / REACH
 
 
 class Place(nn.Module):
@@ -34,6 +43,7 @@ class Place(nn.Module):
         self.target = Shared()
         self.encoder = nn.Identity()
         self.skip = cfg.skip
+        self.critic = WayToGo() if cfg.guided else None
 
     def encode(self, frames: Tensor) -> Tensor:
         mean, std = (torch.tensor(x, device=frames.device) for x in (IMAGENET_MEAN, IMAGENET_STD))
@@ -60,6 +70,11 @@ def blocks() -> Config:
     return Config(skip=2)
 
 
+def guided() -> Config:
+    """Two actions in one step of the model, and a critic."""
+    return Config(skip=2, guided=True)
+
+
 def build(cfg: Config) -> Recipe:
     """The parts of the method; it cannot be trained."""
     recipe = Recipe(
@@ -73,6 +88,8 @@ def build(cfg: Config) -> Recipe:
         window=Window(frames=4, history=1, action_size=cfg.action_size, skip=cfg.skip),
     )
     planning = Planning(horizon=5, execute=2, samples=40, iterations=3)
+    if cfg.guided:
+        planning = replace(planning, cost="critic", hold=True, detour=0.5)
     if "planning" in Recipe.__dataclass_fields__:
         object.__setattr__(recipe, "planning", planning)
     return recipe

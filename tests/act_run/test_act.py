@@ -1,6 +1,7 @@
 """craik act: an agent that lives on a model which knows its world, as a user sees it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from craik import api
 from craik.act_run import carry_out, open_agent
-from craik.act_run.learned import read
+from craik.act_run.learned import read, write
 from craik.agent import CriticTraining
 from craik.agent.report import Why
 from craik.errors import UsageError
@@ -28,7 +29,7 @@ QUICK = CriticTraining(num_steps=150, batch=128, horizon=3, max_imagined=5000)
 def make_run(folder: Path, variant: str = "oracle", speed: float = 1.0) -> Path:
     """A run whose model knows the plain."""
     method = find(f"{HERE / 'oracle.py'}:{variant}")
-    config = type(method.config)(speed=speed, skip=method.config.skip)
+    config = replace(method.config, speed=speed)
     api.save_model(folder / "model", method.build(config).model, api.describe(method, config))
     return folder
 
@@ -134,6 +135,40 @@ def test_a_control_loop_of_the_user(craik: Craik) -> None:
     assert agent.report.num_decisions == 5 * 8, "one for two actions"
     with pytest.raises(UsageError, match="no agent has learned anything yet"):
         open_agent("nowhere")
+
+
+def test_the_recipe_s_critic_held_actions_and_detours_are_the_agent_s(craik: Craik) -> None:
+    make_run(Path("run"), "guided")
+    code, out, err = act(craik, "--rounds", 2, "--reach-rate", 0)
+    assert code == 0, err
+    assert (
+        "the run's own, trained in its second stage" in out and "actions held" in out and "training a critic" not in err
+    )
+    rows = result()
+    assert share(rows["Mode-2 alone"]) >= 0.9 and share(rows["both"]) >= 0.9 and rows["both"]["share_mode_1"] > 0
+    assert rows[""]["settings"]["planning"]["detour"] == 0.5
+    learned = read(Path("run/agent/learned.safetensors"))
+    assert not [name for name in learned.tensors if name.startswith("critic.")], "it lies in the run"
+    assert learned.tensors["lessons.action"].shape[1] == learned.num_chosen == 2
+    code, out, err = act(craik, "--rounds", 0, "--mode", "plan", "--reach-rate", 0)
+    assert code == 0 and "the run's own" in out
+    opened = open_agent("run", device="cpu")
+    world, rng = Plain(), np.random.default_rng(3)
+    state = world.reset(5, rng)
+    goal = world.goal(state, rng)
+    here, there = (opened.agent.perception.encode(world.render(s)) for s in (state, goal))
+    told = opened.agent.cost.steps_to_go(here, there, otherwise=0)
+    assert np.allclose(2 * 4 * told.numpy(), world.distance(state, goal), atol=1), "steps of the model, each two of 4"
+    opened.agent.begin(opened.task(world.render(goal)))
+    for _ in range(4):
+        first, second = (opened.agent.act(world.render(state)) for _ in range(2))
+        assert np.array_equal(first, second)
+        assert opened.agent.last.actions.shape == (5, 4)
+        state = world.step(world.step(state, first, rng), second, rng)
+    facts = replace(learned.facts, planning=replace(learned.facts.planning, hold=False))
+    write(Path("free.safetensors"), opened.agent, facts)
+    with pytest.raises(UsageError, match="chooses 2 numbers for a step of the model, and the recipe now plans with 4"):
+        open_agent("run", "free.safetensors", device="cpu")
 
 
 def test_a_plan_is_followed_until_something_surprises(craik: Craik) -> None:

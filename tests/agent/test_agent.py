@@ -27,7 +27,7 @@ from craik.agent import (
 from craik.agent.report import Why
 from craik.errors import UsageError
 from craik.plan import ICEM, CategoricalCEM, Discrete, Forbidden, Term, Within, ball, latent_scale, worst_step
-from tests.agent.worlds import BOX, STEP, Env, Room, generator, places, seen, to_frames, walks
+from tests.agent.worlds import BOX, DOOR, STEP, Env, Room, generator, places, seen, to_frames, walks
 
 PLANNER = ICEM(num_samples=32, num_elites=5, num_iterations=3)
 NUM = 12
@@ -231,6 +231,65 @@ def test_blocks_of_choices_for_worlds_of_numpy_with_a_history() -> None:
     assert agent.actor.taught > 0
 
 
+class Pairs(Room):
+    """One step of the model is two of the world; actions are real."""
+
+    def rollout(self, latents: Tensor, past: Tensor, actions: Tensor, z: Tensor | None = None) -> Tensor:
+        assert past.shape[1:] == (latents.shape[1] - 1, 4) and actions.shape[2] == 4
+        return super().rollout(latents, past, actions.unflatten(-1, (2, 2)).sum(-2))
+
+
+def test_a_held_action_is_chosen_once_and_carried_out_through_the_block() -> None:
+    room, rng = Pairs(), generator()
+    agent = agent_in(Room())
+    agent.perception = Perception(room, prepare=to_frames, history=2)
+    agent.world_model = WorldModel(room, agent.world_model.band)
+    at = places(NUM, rng)
+    env, goal = Env(Room(), at), near(at, rng)
+    task = TaskSpec(goal=seen(goal, rng), horizon=4, planner=PLANNER, block=2, hold=True)
+    for _ in range(2):
+        env.at = at
+        agent.begin(task)
+        observation, taken = env.observe(), []
+        for _ in range(10):
+            taken.append(agent.act(observation))
+            observation = env.step(taken[-1])
+        assert all(torch.equal(first, second) for first, second in zip(taken[::2], taken[1::2], strict=True))
+        assert (env.at - goal).norm(dim=1).max() < 1.5 * STEP
+        agent.actor.distill(300)
+    assert agent.report.share_reacting > 0.25, "the second time the policy has single actions to propose"
+    moments, lessons = agent.memory.rows(), agent.actor.lessons.rows()
+    assert lessons.action.shape[1] == 2, "the policy learns single actions"
+    assert torch.equal(moments.action[:, :2], moments.action[:, 2:]), "the critic's replay has what the model takes"
+    with pytest.raises(UsageError, match="the policy chooses 2 numbers for a step of the model and the task wants 4"):
+        agent.begin(TaskSpec(goal=task.goal, block=2))
+
+
+@pytest.mark.parametrize("mode", ["plan", "react"])
+def test_where_nothing_moves_as_imagined_a_random_move_leads_on(agent: Agent, mode: str) -> None:
+    """The model overlooks a wall: plans and reactions go straight at it, again and again."""
+    at = torch.tensor([[-0.15, DOOR - 0.1]]).repeat(NUM, 1)
+    goal = torch.tensor([[0.3, DOOR - 0.05]]).repeat(NUM, 1)
+
+    def passed(detour: float) -> tuple[float, int]:
+        env, rng = Env(Room(wall=True), at), generator(11)
+        agent.actor.rng.manual_seed(3)
+        agent.begin(TaskSpec(goal=seen(goal, rng), horizon=4, planner=PLANNER, mode=mode, detour=detour))
+        lessons, strayed, observation = agent.actor.lessons.written, 0, env.observe()
+        there = torch.zeros(NUM, dtype=torch.bool)
+        for _ in range(30):
+            observation = env.step(agent.act(observation))
+            strayed += agent.last.reasons.count(Why.STRAYS)
+            there |= env.at[:, 0] > 0
+        learned = agent.actor.lessons.written - lessons
+        assert learned == (30 * NUM - strayed if mode == "plan" else 0), "nobody learns from a random move"
+        return float(there.float().mean()), strayed
+
+    without, with_detours = passed(0.0), passed(0.5)
+    assert without[1] == 0 and without[0] < 0.5, without
+    assert with_detours[1] > NUM and with_detours[0] > without[0] + 0.3, with_detours
+
+
 def test_what_cannot_be_acted_on(agent: Agent) -> None:
     fresh = agent_in(Room())
     with pytest.raises(UsageError, match=r"call agent\.begin"):
@@ -241,6 +300,8 @@ def test_what_cannot_be_acted_on(agent: Agent) -> None:
     with pytest.raises(UsageError, match="3 goals and there are 2 environments"):
         fresh.act(torch.zeros(2, 4))
     fresh.begin(TaskSpec(goal=torch.zeros(1, 4), horizon=2, planner=PLANNER))
+    with pytest.raises(UsageError, match="detour -1: give a share of the imagined way"):
+        TaskSpec(goal=torch.zeros(1, 4), detour=-1)
     with pytest.raises(UsageError, match="environment 1 has numbers that are not finite"):
         fresh.act(torch.tensor([[0.0] * 4, [float("nan")] * 4]))
     fresh.act(torch.zeros(2, 4))

@@ -10,7 +10,7 @@ from tests.commands.conftest import Craik
 
 @pytest.mark.slow
 def test_demo_world(craik: Craik) -> None:
-    said = craik("demo", "world", "--collect", 40, "--steps", 3, "-n", 2, "--json")
+    said = craik("demo", "world", "--collect", 40, "--steps", 3, "--second-steps", 5, "-n", 2, "--json")
     assert said.code == 0
     row = json.loads(said.out)
     assert row["run"] == "runs/demo-world/run"
@@ -21,6 +21,6 @@ def test_demo_world(craik: Craik) -> None:
     assert settings["model"].startswith("compass:tiny") and settings["env"] == "two_rooms"
     assert Path(row["report"]).is_file()
     assert list(Path("runs/demo-world/run/planning").glob("*.gif"))
-    assert "craik train compass:two_rooms --data data/rooms --out runs/rooms" in said.err
+    assert "craik train compass:tiny --data data/rooms --out runs/rooms" in said.err
     again = craik("report", "runs/demo-world/run", "--json")
     assert again.code == 0

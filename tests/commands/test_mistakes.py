@@ -624,7 +624,7 @@ def test_worker_processes_that_do_not_start(craik: Craik, monkeypatch: pytest.Mo
         (("weights", "lod", "a"), "did you mean load?"),
         (("weights",), "craik weights info FILE"),
         (("demo", "wrold"), "craik demo images, craik demo world"),
-        (("demo", "world", "--steps", "0"), "--steps and --episodes of at least 1"),
+        (("demo", "world", "--steps", "0"), "--second-steps and --episodes of at least 1"),
         (("demo", "--steps", "0"), "--steps of at least 1"),
         (("inspect", "toy:circles"), "toy:shapes"),
         (("report", "runs/a"), "runs/a: no such folder"),

@@ -307,6 +307,24 @@ def test_prior_of_hypotheses_depends_on_the_state() -> None:
     assert (latent.tell(forced, x) == latent.embed.weight[1]).all()
 
 
+def test_a_price_lets_the_likely_code_win_where_the_others_are_hardly_better() -> None:
+    """Code 1 is rare, and better by 0.01 in the first row, by 1 in the second."""
+    latent = Discrete(2, WIDTH, price=0.1)
+    latent.usage.copy_(torch.tensor([0.9, 0.1]))
+    better = torch.tensor([[0.01], [1.0]])
+    x = torch.zeros(2, 1, 1)
+
+    def energy(z: Tensor) -> Tensor:
+        return -better * (z.argmax(-1) == 1)
+
+    found = latent.infer(x, x, energy, None)
+    assert found.z.argmax(-1).flatten().tolist() == [0, 1]
+    latent.price = 0.0
+    assert latent.infer(x, x, energy, None).z.argmax(-1).flatten().tolist() == [1, 1]
+    assert found.nats == pytest.approx(math.log(2))  # that of code 1, at most the budget, and of code 0
+    assert latent.infer(x, x, energy, None).nats == pytest.approx(math.log(2))
+
+
 def test_mistakes() -> None:
     with pytest.raises(ValueError, match="free_nats <= budget"):
         gaussian(free_nats=2.0, budget=1.0)

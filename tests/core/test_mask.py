@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from craik.core import Mask
+from craik.core import Mask, Part
 
 
 def index(*rows: list[int]) -> torch.Tensor:
@@ -33,3 +33,11 @@ def test_a_target_in_the_context_is_refused_in_any_sample_and_set() -> None:
     with pytest.raises(ValueError, match="shows the encoder a token that it must predict"):
         Mask(context, target).check(4)
     Mask(context, torch.tensor([[[2], [3]], [[2], [2]]])).check(4)
+
+
+def test_the_kind_of_question_stays_with_a_mask() -> None:
+    context, target = torch.tensor([[0], [1], [2]]), torch.tensor([[[3]], [[4]], [[5]]])
+    mask = Mask(context, target, kind=2)
+    assert mask.to("cpu").kind == 2
+    assert [part.masks[0].kind for part in Part(torch.zeros(3, 6), (mask,)).chunks(3)] == [2, 2, 2]
+    assert Mask(context, target).kind == 0

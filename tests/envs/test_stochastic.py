@@ -7,7 +7,7 @@ import pytest
 
 from craik.envs import find
 from craik.envs.grid import MOVES
-from craik.envs.stochastic import Distractor, Noise, RandomDoor
+from craik.envs.stochastic import Distractor, Ice, Noise, RandomDoor
 from tests.envs.worlds import begin, within
 
 
@@ -122,3 +122,31 @@ def test_disturbances_need_color_and_doors_a_chance():
         Noise(find("two_rooms:channels"))
     with pytest.raises(ValueError, match="open_prob"):
         RandomDoor(open_prob=0.0)
+    with pytest.raises(ValueError, match="left_prob"):
+        Ice(left_prob=1.0)
+
+
+def test_moves_veer_on_the_ice_alone_at_their_rate():
+    world, rng = Ice(), np.random.default_rng(0)
+    state = world.reset(4000, rng)
+    action = world.action.sample(4000, rng)
+    inner = (np.abs(state.position - 32.0) < 16.0).all(axis=1)  # no edge is met
+    moved = world.step(state, action, rng).position - state.position
+    ice = world.on_ice(state)
+    assert 0.3 < ice.mean() < 0.6
+    np.testing.assert_allclose(moved[inner & ~ice], action[inner & ~ice])
+    length, turned = np.linalg.norm(action, axis=1), np.linalg.norm(moved, axis=1)
+    on = inner & ice
+    np.testing.assert_allclose(turned[on], length[on])
+    np.testing.assert_allclose((moved * action).sum(axis=1)[on], length[on] ** 2 / 2)  # the cosine of 60 degrees
+    left = moved[:, 0] * action[:, 1] - moved[:, 1] * action[:, 0] > 0  # counterclockwise, y points down
+    assert abs(left[on].mean() - 0.7) < 0.05
+    assert world.step(state, action, rng).position.min() >= 4.0
+
+
+def test_frames_show_the_ice_and_the_dot():
+    world, state, _, _ = begin("ice", 40)
+    frames, (x, y) = world.render(state), state.position.astype(int).T
+    assert (frames[np.arange(40), y, x] == [214, 48, 49]).all()
+    off = np.abs(state.position - 1.0).max(axis=1) > 8
+    assert (frames[off, 1, 1] == [244, 244, 240]).all() and (frames[:, 1, 32] == [176, 214, 240]).all()

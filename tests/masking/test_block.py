@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from craik.core import Grid, Mask
-from craik.masking.block import BlockSize, MultiBlock, cells
+from craik.masking.block import BlockSize, MultiBlock, cells, cut_to_shortest
 
 IMAGE = Grid(("h", "w"), (14, 14))
 SHAPES = [(14, 14), (8, 8), (7, 12), (16, 6), (28, 28)]
@@ -96,11 +96,11 @@ def test_contexts_are_cut_at_random_members() -> None:
     member[0, [1, 3, 5, 7, 9, 0]] = True
     member[1, [2, 4, 6]] = True
     rng = torch.Generator().manual_seed(0)
-    kept = torch.stack([MultiBlock().first_or_random(member, rng) for _ in range(600)])
+    kept = torch.stack([cut_to_shortest(member, rng, first=False) for _ in range(600)])
     assert kept.shape == (600, 2, 3) and bool((kept[:, 1] == torch.tensor([2, 4, 6])).all())
     counts = torch.bincount(kept[:, 0].flatten(), minlength=10)
     assert counts[member[0]].min() > 240 and counts[member[0]].max() < 360 and counts[~member[0]].sum() == 0
-    assert MultiBlock(as_published=True).first_or_random(member, rng).tolist() == [[0, 1, 3], [2, 4, 6]]
+    assert cut_to_shortest(member, rng, first=True).tolist() == [[0, 1, 3], [2, 4, 6]]
 
 
 def test_the_seed_decides() -> None:

@@ -79,3 +79,46 @@ def test_rotary_turns_each_axis_by_its_own_share() -> None:
     assert torch.equal(moved[..., :4], x[..., :4]) and not torch.allclose(moved[..., 4:], x[..., 4:])
     with pytest.raises(ValueError, match="too narrow"):
         Rotary(4, 3)
+
+
+def test_three_axes_share_any_width() -> None:
+    """Shares are rounded up to an even size and the last is cut, as V-JEPA divides 1024 channels."""
+    at = Grid(("t", "h", "w"), (2, 3, 4)).coords()
+    whole, cut = sincos(at, 30), sincos(at, 28)
+    assert torch.equal(cut, whole[:, :28])
+    assert torch.equal(whole[:, :10], sincos(at[:, :1], 10)) and torch.equal(whole[:, 20:], sincos(at[:, 2:], 10))
+
+
+def test_a_table_of_three_axes_is_resampled_or_keeps_its_pace() -> None:
+    grid, fewer = Grid(("t", "h", "w"), (4, 3, 3)), Grid(("t", "h", "w"), (2, 3, 3))
+    stretched, paced = Table(grid, 12), Table(grid, 12, keeps_pace=True)
+    lattice = stretched.table.view(1, 4, 3, 3, 12).permute(0, 4, 1, 2, 3)
+    expected = F.interpolate(lattice, (2, 3, 3), mode="trilinear", align_corners=False)[0].permute(1, 2, 3, 0)
+    assert torch.allclose(stretched.resampled(fewer), expected.reshape(18, 12))
+    assert torch.equal(paced.resampled(fewer), paced.table[:18])
+    wider = Grid(("t", "h", "w"), (2, 4, 4))
+    assert torch.equal(paced.resampled(wider), stretched.resampled(wider))
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_rotary_as_it_is_written(tiled: bool) -> None:
+    """Neighbors are pairs; frequencies come twice in a row, or, with the slip of V-JEPA 2, one row after another."""
+    x, at = torch.randn(1, 1, 1, 20, dtype=torch.float64), torch.tensor([[[3.0, 2.0, 5.0]]])
+    turned = rotate(x, Rotary(20, 3, tiled=tiled)(at, torch.float64))[0, 0, 0]
+    assert torch.equal(turned[18:], x[0, 0, 0, 18:])  # left over
+    for axis in range(3):
+        for channel in range(6):
+            frequency = channel % 3 if tiled else channel // 2
+            angle = at[0, 0, axis].double() * 10000 ** (-frequency / 3)
+            own = x[0, 0, 0, 6 * axis + channel]
+            other = x[0, 0, 0, 6 * axis + (channel ^ 1)]
+            expected = own * angle.cos() + (other if channel % 2 else -other) * angle.sin()
+            assert torch.allclose(turned[6 * axis + channel], expected, atol=1e-12)
+
+
+def test_samples_on_one_grid_share_their_angles() -> None:
+    rotary, coords = Rotary(12, 3), Grid(("t", "h", "w"), (2, 3, 3)).coords()
+    shared, apart = rotary(coords.expand(4, -1, -1)), rotary(coords.repeat(4, 1, 1))
+    assert shared.cos.shape == apart.cos.shape == (4, 1, 18, 12)
+    assert torch.equal(shared.cos, apart.cos) and torch.equal(shared.sin, apart.sin)
+    assert shared.cos.stride(0) == 0

@@ -97,3 +97,28 @@ def test_published_predictors_have_their_parameter_counts() -> None:
         with torch.device("meta"):
             predictor = Predictor(width, size, GRID)
         assert sum(p.numel() for p in predictor.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_kinds_of_questions_have_their_own_mask_tokens() -> None:
+    torch.manual_seed(0)
+    predictor = Predictor(WIDTH, SIZE, GRID, position=Table(GRID, SIZE.width), num_kinds=3).double()
+    seen, where = context(), places()
+    answers = [predictor(seen, where, kind=kind) for kind in range(3)]
+    assert not torch.allclose(answers[0], answers[1]) and not torch.allclose(answers[1], answers[2])
+    with pytest.raises(ValueError, match="tells 3 kinds of questions apart: say which"):
+        predictor(seen, where)
+    with pytest.raises(ValueError, match="no kind 3"):
+        predictor(seen, where, kind=3)
+    zero = Predictor(WIDTH, SIZE, GRID, num_kinds=2, token_std=0.0)
+    assert not any(token.any() for token in (zero.mask_token, *zero.other_tokens))
+
+
+@pytest.mark.parametrize("kind", ["table", "rotary"])
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("sets", [(1, 1), (3, 3), (3, 2)])
+def test_several_tasks_in_one_pass_are_each_alone(kind: str, together: bool, sets: tuple[int, int]) -> None:
+    predictor = build(kind, together)
+    seen, asked = [context(7), context(4)], [places(sets[0], 5), places(sets[1], 2)]
+    both = predictor.each(seen, asked, [None, None])
+    for one, context_, where in zip(both, seen, asked, strict=True):
+        assert torch.allclose(one, predictor(context_, where), atol=1e-12)

@@ -46,3 +46,15 @@ def test_sizes_are_checked() -> None:
     for wrong in (torch.zeros(1, 1, 16, 16), torch.zeros(3, 16, 16)):
         with pytest.raises(ValueError, match=r"tokenizer expects input \[B, 3, h, w\], got"):
             tokenizer(wrong)
+
+
+def test_an_image_stands_still_for_one_patch_of_time() -> None:
+    tokenizer = Patchify(3, (2, 4, 4), 8, ("t", "h", "w"))
+    image = torch.randn(2, 3, 8, 8)
+    clip = torch.stack([image, image], 2)
+    for still in (image, image.unsqueeze(2)):
+        assert torch.equal(tokenizer(still).x, tokenizer(clip).x)
+    keep = torch.tensor([[3, 1], [0, 2]])
+    assert torch.equal(tokenizer(image, keep).x, tokenizer(clip, keep).x)
+    with pytest.raises(ValueError, match="size 3 is not a multiple of patch 2"):
+        tokenizer(torch.zeros(1, 3, 3, 8, 8))

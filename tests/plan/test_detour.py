@@ -1,5 +1,6 @@
 """Held actions, and detours where the world does not follow the plan."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -55,6 +56,22 @@ def test_who_is_kept_in_place_moves_at_random_for_two_steps() -> None:
         moves.append(detour(stuck, planned))
     assert torch.equal(moves[1][1], moves[0][1])
     assert not torch.equal(moves[2][1], moves[0][1]), "then another one"
+
+
+def test_who_is_away_is_known_before_anything_is_planned() -> None:
+    asked, called = make(), make()
+    now = torch.zeros(4, 2)
+    stuck, planned = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.1]]), torch.ones(4, 1, 6)
+    with pytest.raises(ValueError, match="ask away"):
+        asked.instead(planned)
+    for latents in (now, stuck, stuck):
+        away = asked.away(latents)
+        actions = asked.instead(planned)
+        assert torch.equal(actions, called(latents, planned))
+        assert torch.equal(away, (actions != planned).flatten(1).any(1))
+        for detour in (asked, called):
+            detour.expect(latents, latents + 1)
+    assert away.tolist() == [True, True, True, True], "the second and fourth go on, the others stood still"
 
 
 def test_episodes_that_are_over_are_forgotten() -> None:

@@ -52,6 +52,16 @@ def test_a_masked_vit_gets_every_picture(tmp_path: Path) -> None:
     assert basis is not None and again is not None and (basis.axes == again.axes).all()
 
 
+def test_clips_are_drawn_over_time(tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run", f"{Path(__file__).resolve().parents[1] / 'micro_clips.py'}:micro", "toy:digits?n=12"
+    )
+    text = report(run).read_text()
+    assert names(run) == {"curves", "pca", "masks"}
+    assert "not drawn of clips" in text
+    assert Basis.read(run / "media" / "pca_basis.npz") is not None
+
+
 def test_a_convnet_has_no_attention_and_no_masks(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "lejepa:conv32")
     text = report(run, limit=16).read_text()

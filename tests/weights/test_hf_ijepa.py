@@ -166,7 +166,7 @@ def test_wrong_keys_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"model_type": "vjepa2"}, "type 'vjepa2'; expected 'ijepa'"), ({"hidden_act": "gelu_new"}, "only 'gelu'")],
+    [({"model_type": "vit"}, "type 'vit'; expected 'ijepa'"), ({"hidden_act": "gelu_new"}, "only 'gelu'")],
 )
 def test_other_models_are_refused(tmp_path: Path, change: dict[str, str], message: str) -> None:
     folder = export_hf(encoder(), tmp_path / "out")
