@@ -24,7 +24,7 @@ walls a planner finds; so it is planned with a detour where the world did not fo
 results/two_rooms.
 
 Differences from EB-JEPA's recipe for the same world: terms act on a part of the latent; keypoints in place of an Impala
-ConvNet, a residual network in place of a GRU; 4 steps of the environment are one step of the model; latents of 24
+ConvNet, a residual network in place of a GRU; 4 steps of the environment are one step of the model; latents of 16
 numbers in place of 512.
 """
 
